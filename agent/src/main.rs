@@ -1,0 +1,3 @@
+//! `trimtab-agent`.
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! The controller on a virtualization host: follows what a guest trimmed down to its image, and says what came back.
+
+pub mod guest;
+pub mod image;
+pub mod inventory;
+pub mod model;
+pub mod trim;
+pub mod vmm;

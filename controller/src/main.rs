@@ -1,0 +1,3 @@
+//! `trimtab`.
+
+fn main() {}

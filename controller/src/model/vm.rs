@@ -1,0 +1,31 @@
+//! A VM as the inventory knows it, before anything of it is touched.
+
+use std::path::PathBuf;
+
+use super::{endpoint::Endpoint, image::Image};
+
+/// One VM of this host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vm {
+    /// Unique on this host.
+    pub name: String,
+    /// How its agent is reached; `None` where the inventory names none.
+    pub agent: Option<Endpoint>,
+    /// QEMU's monitor socket.
+    pub qmp: Option<PathBuf>,
+    /// What `--select label=…` looks at.
+    pub labels: Vec<String>,
+    /// What the inventory says of its disks.
+    pub disks: Vec<DeclaredDisk>,
+}
+
+/// A `[[vm.disk]]` of the inventory: all there is without QMP, or beside it what QMP cannot tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeclaredDisk {
+    /// The image and its format; the format is never probed.
+    pub image: Image,
+    /// The serial that the guest sees.
+    pub serial: Option<String>,
+    /// The guest's name for it: "vda".
+    pub guest: Option<String>,
+}

@@ -1,0 +1,3 @@
+//! The turn of one VM: look, guard, before, call, settle, after, outcome.
+
+pub mod ports;

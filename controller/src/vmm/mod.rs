@@ -1,0 +1,1 @@
+//! The hypervisor: the port `Vmm` over QMP, or from what the inventory declares.

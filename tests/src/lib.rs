@@ -1,0 +1,1 @@
+//! Builders for the suites: a guest VM, a loop disk, a hostile agent. And the demo.
