@@ -3,6 +3,8 @@
 pub mod guest;
 pub mod image;
 pub mod inventory;
+pub mod layers;
+pub mod ledger;
 pub mod model;
 pub mod trim;
 pub mod vmm;

@@ -1,0 +1,82 @@
+//! Room on the host filesystem. On a full one a trim *pauses* the VM when the image is a qcow2 with a backing file
+//! or an internal snapshot: the discards' own metadata needs room, and QEMU stops the guest on ENOSPC.
+
+use super::{DiskFacts, Finding, Guard, ImageFacts, Layer, State};
+
+const GIB: u64 = 1 << 30;
+
+/// What such an image needs: max(1 GiB, 2 %).
+fn needed(image: &ImageFacts) -> u64 {
+    GIB.max(image.datastore.size_bytes.checked_div(50).unwrap_or(0))
+}
+
+fn is_nearly_full(image: &ImageFacts) -> bool {
+    image.datastore.free_bytes < needed(image)
+}
+
+pub(super) fn finding(facts: &DiskFacts<'_>) -> Option<Finding> {
+    let image = facts.image?;
+    is_nearly_full(image).then(|| {
+        Finding::new(
+            Layer::Datastore,
+            State::Note,
+            format!(
+                "the host filesystem has {} MiB left",
+                image.datastore.free_bytes.checked_div(1 << 20).unwrap_or(0)
+            ),
+        )
+    })
+}
+
+pub(super) fn guard(facts: &DiskFacts<'_>) -> Option<Guard> {
+    let image = facts.image?;
+    let header = image.header.as_ref()?;
+    let grows = header.has_backing_file || header.snapshots > 0;
+    (grows && is_nearly_full(image)).then(|| Guard {
+        layer: Layer::Datastore,
+        text: format!(
+            "the host filesystem has {} MiB free and this qcow2 image has {}: a trim could pause the VM; make {} MiB \
+             of room first",
+            image.datastore.free_bytes.checked_div(1 << 20).unwrap_or(0),
+            if header.snapshots > 0 { "an internal snapshot" } else { "a backing file" },
+            needed(image).checked_div(1 << 20).unwrap_or(0),
+        ),
+        passes_by_itself: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layers::samples::{HEADER, Sample},
+        model::image::Qcow2Header,
+    };
+
+    #[test]
+    fn only_images_that_grow_are_guarded() {
+        let overlay = Qcow2Header { has_backing_file: true, ..HEADER };
+        let snapshot = Qcow2Header { snapshots: 2, ..HEADER };
+        let cases = [
+            ("plain, full", HEADER, 100 * GIB, 0, false),
+            ("overlay, room", overlay, 100 * GIB, 2 * GIB, false),
+            ("overlay, under 2 %", overlay, 100 * GIB, 2 * GIB - 1, true),
+            ("overlay, small datastore, under 1 GiB", overlay, 10 * GIB, GIB - 1, true),
+            ("snapshot, full", snapshot, 100 * GIB, 0, true),
+        ];
+        for (name, header, size, free, expected) in cases {
+            let mut sample = Sample::qcow2(header);
+            let store = &mut sample.image.datastore;
+            (store.size_bytes, store.free_bytes) = (size, free);
+            assert_eq!(guard(&sample.facts()).is_some(), expected, "{name}");
+            assert_eq!(finding(&sample.facts()).is_some(), free < 2 * GIB, "{name}");
+        }
+    }
+
+    #[test]
+    fn raw_on_a_full_datastore_may_be_trimmed() {
+        let mut sample = Sample::raw();
+        sample.image.datastore.free_bytes = 0;
+        assert_eq!(guard(&sample.facts()), None);
+    }
+}

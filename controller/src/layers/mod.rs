@@ -1,0 +1,212 @@
+//! The rules that turn what was read of a disk's way, from the guest's filesystem down to the host's, into findings
+//! and guards. Pure: every fact comes in through [`DiskFacts`], nothing is read here.
+//!
+//! A finding says of one layer whether discards get through it; a guard says that a trim must not start now. Survey's
+//! last column, trim's check beforehand and the verdict all read the same ones.
+
+mod datastore;
+mod device;
+mod drive;
+pub mod extents;
+mod filesystem;
+mod format;
+mod granularity;
+mod job;
+pub mod stack;
+
+use serde::Serialize;
+
+use crate::model::{
+    disk::{DiskCounters, HostDisk},
+    guest::{Device, GuestSurvey},
+    image::{Allocation, Datastore, Qcow2Header},
+};
+
+/// The closed list of layers, top to bottom. JSON, `--anyway` and every screen use these words.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Layer {
+    /// The VM's vsock device.
+    Link,
+    /// The agent in the guest.
+    Agent,
+    /// A filesystem of the guest.
+    Filesystem,
+    /// dm-crypt in the guest.
+    Crypt,
+    /// LVM in the guest.
+    Lvm,
+    /// Software RAID in the guest.
+    Md,
+    /// The guest's SCSI disk driver.
+    Scsi,
+    /// The disk that the VM offers.
+    Device,
+    /// The disk's discard granularity against the image's.
+    Granularity,
+    /// QEMU's `discard=` of the drive.
+    Drive,
+    /// The image's format.
+    Format,
+    /// An image that was given all of its space on purpose.
+    Preallocation,
+    /// Dirty bitmaps of a backup.
+    Backup,
+    /// A block job.
+    Job,
+    /// How QEMU reaches the image.
+    Protocol,
+    /// The filesystem of the host.
+    HostFilesystem,
+    /// Room on that filesystem.
+    Datastore,
+    /// A volume instead of a file.
+    Volume,
+    /// What lies below the host filesystem.
+    Underneath,
+}
+
+impl Layer {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Link => "link",
+            Self::Agent => "agent",
+            Self::Filesystem => "filesystem",
+            Self::Crypt => "crypt",
+            Self::Lvm => "lvm",
+            Self::Md => "md",
+            Self::Scsi => "scsi",
+            Self::Device => "device",
+            Self::Granularity => "granularity",
+            Self::Drive => "drive",
+            Self::Format => "format",
+            Self::Preallocation => "preallocation",
+            Self::Backup => "backup",
+            Self::Job => "job",
+            Self::Protocol => "protocol",
+            Self::HostFilesystem => "host_filesystem",
+            Self::Datastore => "datastore",
+            Self::Volume => "volume",
+            Self::Underneath => "underneath",
+        }
+    }
+
+    /// Whether the guest's administrator mends it, rather than the host's.
+    pub fn is_in_guest(self) -> bool {
+        matches!(self, Self::Agent | Self::Filesystem | Self::Crypt | Self::Lvm | Self::Md | Self::Scsi)
+    }
+}
+
+/// What a layer does to discards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Lets them through.
+    Open,
+    /// Lets them through, with something to know.
+    Note,
+    /// Drops them.
+    Cut,
+    /// Lets them through and keeps space nevertheless.
+    Holds,
+    /// Cannot be told from here.
+    Unknown,
+}
+
+/// What was found of one layer of one disk.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Finding {
+    /// Which.
+    pub layer: Layer,
+    /// What it does.
+    pub state: State,
+    /// At most so much stays because of it, where that is known.
+    pub held_bytes: Option<u64>,
+    /// One sentence. May hold a guest's text: escape it where it is shown.
+    pub text: String,
+    /// A line to paste, or what to choose from; nothing in it comes from a guest unquoted.
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    fn new(layer: Layer, state: State, text: impl Into<String>) -> Self {
+        Self { layer, state, held_bytes: None, text: text.into(), fix: None }
+    }
+
+    fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    fn held(mut self, bytes: Option<u64>) -> Self {
+        self.held_bytes = bytes;
+        self
+    }
+}
+
+/// Why a disk is not trimmed now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Guard {
+    /// The layer that says no; `--anyway=LAYER` overrides it.
+    pub layer: Layer,
+    /// One sentence.
+    pub text: String,
+    /// It will be over without anybody's help.
+    pub passes_by_itself: bool,
+}
+
+/// An image as it was found on the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ImageFacts {
+    /// stat.
+    pub allocation: Allocation,
+    /// Of a qcow2 image.
+    pub header: Option<Qcow2Header>,
+    /// Where it lies.
+    pub datastore: Datastore,
+}
+
+/// All that is known of one disk before a trim.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskFacts<'a> {
+    /// The hypervisor's view.
+    pub host: &'a HostDisk,
+    /// Its image, where it could be read.
+    pub image: Option<&'a ImageFacts>,
+    /// QEMU's counters so far.
+    pub counters: DiskCounters,
+    /// The guest's view of everything.
+    pub survey: &'a GuestSurvey,
+    /// The guest's disk that was paired with it.
+    pub guest: Option<&'a Device>,
+}
+
+/// What every layer does to this disk's discards, top to bottom.
+pub fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
+    let mut all = filesystem::findings(facts);
+    all.extend(device::findings(facts));
+    all.extend(granularity::finding(facts));
+    all.push(drive::finding(facts));
+    all.extend(format::findings(facts));
+    all.extend(job::finding(facts));
+    all.extend(datastore::finding(facts));
+    all
+}
+
+/// Why this disk must not be trimmed now; the first reason that is not overridden.
+pub fn guard(facts: &DiskFacts<'_>, anyway: &[Layer]) -> Option<Guard> {
+    [datastore::guard(facts), job::guard(facts)]
+        .into_iter()
+        .flatten()
+        .find(|guard| !anyway.contains(&guard.layer))
+}
+
+/// The first layer that is known to cut; a trim through it would only burn ext4's memory of what it trimmed.
+pub fn known_cut(findings: &[Finding]) -> Option<&Finding> {
+    findings.iter().find(|finding| finding.state == State::Cut)
+}
+
+#[cfg(test)]
+pub(crate) mod samples;
