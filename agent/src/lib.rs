@@ -1,4 +1,9 @@
 //! The agent of a guest: reads what its disks can discard, runs FITRIM on each mounted filesystem, and says what it
 //! did, to the host over vsock or to a person in the guest.
 
+pub mod kernel;
+pub mod kernels;
 pub mod model;
+pub mod select;
+pub mod sys;
+pub mod text;

@@ -63,8 +63,11 @@ pub struct Filesystem {
     pub fs_type: String,
     /// The block device that it is mounted from.
     pub device: Option<DevNum>,
-    /// The disks at the bottom of its stack.
+    /// The disks at the bottom of its stack, below loop devices too.
     pub leaves: Vec<DevNum>,
+    /// The filesystems that hold the files of its loop devices. They are trimmed after this one, so that what it
+    /// gives back to them goes on to the disk.
+    pub inside: Vec<DevNum>,
     /// Size of its device, or of all its devices.
     pub size: Option<u64>,
     /// By statfs.

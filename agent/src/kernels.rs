@@ -1,0 +1,236 @@
+//! Kernels on which a trim is known to harm: a table, each row with its source. Pure.
+//!
+//! A distribution's kernel can carry the fix of a row under an older number, or the fault of one; where that is known
+//! the row names the builds, otherwise it errs on the side of leaving the filesystem alone.
+
+use std::{fmt, str::FromStr};
+
+use trimtab_proto::words::DeviceKind;
+
+use crate::sys::block::{Block, Blocks};
+
+/// A kernel's release, as uname -r gives it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Release {
+    version: [u32; 3],
+    text: String,
+}
+
+/// A text that does not begin with two numbers.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is not a kernel release like \"6.12.4-amd64\"")]
+pub struct NotARelease(String);
+
+impl FromStr for Release {
+    type Err = NotARelease;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map_while(|word| word.parse().ok());
+        let (Some(major), Some(minor)) = (numbers.next(), numbers.next()) else {
+            return Err(NotARelease(text.to_owned()));
+        };
+        // "6.12-rc3" has no third number of its own; the 3 there says which candidate of 6.12.0 it is.
+        let patch = if text.matches('.').count() >= 2 { numbers.next().unwrap_or(0) } else { 0 };
+        Ok(Self { version: [major, minor, patch], text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Release {
+    fn is_in(&self, ranges: &[Range]) -> bool {
+        ranges.iter().any(|range| match range {
+            Range::Versions(from, before) => *from <= self.version && self.version < *before,
+            Range::Builds(prefix) => self.text.starts_with(prefix),
+        })
+    }
+}
+
+/// Some of all kernels.
+enum Range {
+    /// From the first (with it) to the second (without it).
+    Versions([u32; 3], [u32; 3]),
+    /// A distribution's builds, by the beginning of their release.
+    Builds(&'static str),
+}
+
+/// What a trim does there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Harm {
+    /// It destroys data or crashes the guest: the filesystem is left out.
+    Refuse,
+    /// It stalls writers: it is trimmed, and a person is told.
+    Warn,
+}
+
+struct Row {
+    harm: Harm,
+    ranges: &'static [Range],
+    /// Whether a layer of the stack is of the kind that has the fault.
+    layer: fn(&Block, &Blocks) -> bool,
+    /// Or the filesystem's type has.
+    fs_type: Option<&'static str>,
+    /// What happens, as the end of a sentence.
+    what: &'static str,
+    source: &'static str,
+}
+
+use Range::{Builds, Versions};
+
+const ROWS: &[Row] = &[
+    Row {
+        harm: Harm::Refuse,
+        // c84a1372df92 (5.4, and stable kernels of its time) brought the layout; the fix is in 6.5 and in these
+        // stable series from the named patch on.
+        ranges: &[
+            Versions([4, 14, 0], [5, 4, 251]),
+            Versions([5, 5, 0], [5, 10, 188]),
+            Versions([5, 11, 0], [5, 15, 121]),
+            Versions([5, 16, 0], [6, 1, 39]),
+            Versions([6, 2, 0], [6, 4, 4]),
+        ],
+        layer: |block, blocks| {
+            has_level(block, &["raid0"])
+                && block.md.as_ref().is_some_and(|md| md.layout != Some(2))
+                && members_differ(block, blocks)
+        },
+        fs_type: None,
+        what: "a discard can hit the wrong blocks of a raid0 whose disks differ in size",
+        source: "Linux commit e836007089ba, md/raid0: add discard support for the 'original' layout",
+    },
+    Row {
+        harm: Harm::Refuse,
+        ranges: &[
+            // The discard patches of December 2020, backported by Ubuntu and taken back.
+            Builds("4.15.0-126-"),
+            Builds("4.15.0-127-"),
+            Builds("5.4.0-56-"),
+            Builds("5.4.0-57-"),
+            Builds("5.8.0-31-"),
+            Builds("5.8.0-32-"),
+            Builds("5.10.0-rc"),
+            // A backport of 2025 that counts discards of raid10 with a pool which it never set up.
+            Builds("5.15.0-143-"),
+            Builds("5.15.0-144-"),
+            Builds("5.15.0-145-"),
+        ],
+        layer: |block, _| has_level(block, &["raid10"]),
+        fs_type: None,
+        what: "a discard corrupts a raid10 or crashes the kernel",
+        source: "https://bugs.launchpad.net/bugs/1907262 and https://bugs.launchpad.net/bugs/2117395",
+    },
+    Row {
+        harm: Harm::Refuse,
+        ranges: &[Versions([5, 1, 0], [5, 1, 5])],
+        layer: |block, _| {
+            use DeviceKind::{Crypt, Lvm, Mapped, Multipath};
+            matches!(block.device.kind, Lvm | Crypt | Multipath | Mapped)
+        },
+        fs_type: None,
+        what: "device-mapper discards blocks that are in use",
+        source: "Linux commit 51b86f9a8d1c, dm: make sure to obey max_io_len_target_boundary",
+    },
+    Row {
+        harm: Harm::Refuse,
+        // 4.1.y and older series got the fix in the summer of 2015; their last patches are not told apart.
+        ranges: &[Versions([3, 14, 0], [4, 2, 0])],
+        layer: |block, _| has_level(block, &["raid0", "raid10", "linear"]),
+        fs_type: None,
+        what: "a discard that md splits overwrites blocks that are in use",
+        source: "Linux commit f3f5da624e0a, block: Do a full clone when splitting discard bios",
+    },
+    Row {
+        harm: Harm::Warn,
+        ranges: &[Versions([0, 0, 0], [7, 0, 0])],
+        layer: |_, _| false,
+        fs_type: Some("btrfs"),
+        what: "every commit of a btrfs waits while its unallocated space is trimmed",
+        source: "Linux commit b291ad4458df, btrfs: fix transaction commit blocking during trim of unallocated space",
+    },
+];
+
+/// What the table says of a filesystem on this kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Advice {
+    /// Leave it alone. One sentence.
+    Refuse(String),
+    /// Trim it, and say this. One sentence.
+    Warn(String),
+}
+
+/// Looks a filesystem up. A refusal comes before a warning.
+pub fn advice<'a>(
+    release: &Release,
+    fs_type: &str,
+    layers: impl Iterator<Item = &'a Block> + Clone,
+    blocks: &Blocks,
+) -> Option<Advice> {
+    let row = ROWS.iter().find(|row| {
+        release.is_in(row.ranges)
+            && (row.fs_type == Some(fs_type) || layers.clone().any(|block| (row.layer)(block, blocks)))
+    })?;
+    let Row { what, source, .. } = row;
+    let sentence = format!("Linux {release} may lack a fix: {what} ({source})");
+    Some(match row.harm {
+        Harm::Refuse => Advice::Refuse(sentence),
+        Harm::Warn => Advice::Warn(sentence),
+    })
+}
+
+fn has_level(block: &Block, levels: &[&str]) -> bool {
+    block.md.as_ref().is_some_and(|md| levels.contains(&md.level.as_str()))
+}
+
+fn members_differ(block: &Block, blocks: &Blocks) -> bool {
+    let mut sizes = block.device.lower.iter().filter_map(|id| blocks.get(*id)).map(|b| b.device.size);
+    let first = sizes.next();
+    sizes.any(|size| Some(size) != first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(text: &str) -> Release {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn releases() {
+        for (text, version) in [
+            ("6.18.44-fc-v445", [6, 18, 44]),
+            ("5.15.0-144-generic\n", [5, 15, 0]),
+            ("6.12-rc3", [6, 12, 0]),
+            ("6.12.0-rc3+", [6, 12, 0]),
+            ("4.18.0-553.el8_10.x86_64", [4, 18, 0]),
+            ("7.0", [7, 0, 0]),
+        ] {
+            assert_eq!(release(text).version, version, "{text}");
+        }
+        for bad in ["", "linux", "6", "-6.1"] {
+            assert!(bad.parse::<Release>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ranges_end_before_their_second_number() {
+        let range = [Versions([5, 1, 0], [5, 1, 5])];
+        for (text, inside) in [("5.0.21", false), ("5.1.0", true), ("5.1.4", true), ("5.1.5", false)] {
+            assert_eq!(release(text).is_in(&range), inside, "{text}");
+        }
+        assert!(release("5.4.0-56-generic").is_in(&[Builds("5.4.0-56-")]));
+        assert!(!release("5.4.0-561-generic").is_in(&[Builds("5.4.0-56-")]));
+    }
+
+    #[test]
+    fn each_row_names_a_source() {
+        for row in ROWS {
+            assert!(row.source.contains("commit ") || row.source.starts_with("https://"), "{}", row.what);
+        }
+    }
+}
