@@ -43,6 +43,11 @@ impl fmt::Display for Release {
 }
 
 impl Release {
+    /// Whether it is this version or a later one.
+    pub fn is_at_least(&self, major: u32, minor: u32) -> bool {
+        self.version >= [major, minor, 0]
+    }
+
     fn is_in(&self, ranges: &[Range]) -> bool {
         ranges.iter().any(|range| match range {
             Range::Versions(from, before) => *from <= self.version && self.version < *before,

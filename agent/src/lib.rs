@@ -3,7 +3,15 @@
 
 pub mod kernel;
 pub mod kernels;
+pub mod lock;
 pub mod model;
+pub mod pace;
+pub mod privilege;
+pub mod ranges;
+pub mod runs;
+pub mod schedule;
 pub mod select;
 pub mod sys;
 pub mod text;
+pub mod trim;
+pub mod worker;

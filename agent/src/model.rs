@@ -4,10 +4,12 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use serde::{Deserialize, Serialize};
 use trimtab_proto::words::{DeviceKind, DeviceUse, SkipReason};
 
 /// A block device or superblock, by the kernel's number ("8:1"). Btrfs and pseudo filesystems have major 0.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct DevNum {
     /// The driver.
     pub major: u32,
@@ -34,6 +36,20 @@ impl FromStr for DevNum {
             .split_once(':')
             .and_then(|(major, minor)| Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? }))
             .ok_or_else(|| NotADevNum(text.to_owned()))
+    }
+}
+
+impl From<DevNum> for String {
+    fn from(id: DevNum) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for DevNum {
+    type Error = NotADevNum;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 
@@ -92,7 +108,7 @@ pub struct FreeExtents {
 }
 
 /// Why a filesystem is left out.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Skip {
     /// From the closed list.
     pub reason: SkipReason,
