@@ -203,6 +203,17 @@ pub fn guard(facts: &DiskFacts<'_>, anyway: &[Layer]) -> Option<Guard> {
         .find(|guard| !anyway.contains(&guard.layer))
 }
 
+/// What the counters of a run said against a pair: nothing that this guest disk said belongs to this image.
+pub fn pairing_contradicted() -> Finding {
+    Finding::new(
+        Layer::Device,
+        State::Unknown,
+        "the guest's disk wrote more than this image's device saw: they are not the same disk, so what the guest said \
+         of it is left out",
+    )
+    .fix("name the guest's disk in the inventory: guest = \"NAME\" under its [[vm.disk]]")
+}
+
 /// The first layer that is known to cut; a trim through it would only burn ext4's memory of what it trimmed.
 pub fn known_cut(findings: &[Finding]) -> Option<&Finding> {
     findings.iter().find(|finding| finding.state == State::Cut)

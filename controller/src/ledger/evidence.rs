@@ -51,13 +51,18 @@ impl Evidence<'_> {
             .is_some_and(|freed| freed >= self.threshold_bytes())
     }
 
+    /// Whether [`Self::extents_shared`] would decide: the image fell and its datastore gained nothing.
+    pub fn asks_for_sharing(&self) -> bool {
+        self.freed_enough() && self.gained_nothing()
+    }
+
     /// The guest's counters say that nothing at all was sent.
     pub(super) fn nothing_sent(&self) -> bool {
         self.ledger.sent_bytes == Some(0)
     }
 
     /// The datastore gained next to nothing of what the image gave up.
-    pub(super) fn gained_nothing(&self) -> bool {
+    fn gained_nothing(&self) -> bool {
         match (self.datastore_gain_bytes, self.ledger.freed_bytes) {
             (Some(gain), Some(freed)) => gain < freed.checked_div(10).unwrap_or(0),
             _ => false,

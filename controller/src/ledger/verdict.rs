@@ -131,7 +131,7 @@ fn freed(evidence: &Evidence<'_>) -> Option<Ruling> {
     if !evidence.freed_enough() {
         return None;
     }
-    if evidence.extents_shared && evidence.gained_nothing() {
+    if evidence.extents_shared && evidence.asks_for_sharing() {
         return Some(
             Ruling::new(
                 Verdict::HeldOnHost,

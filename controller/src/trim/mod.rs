@@ -1,3 +1,28 @@
-//! The turn of one VM: look, guard, before, call, settle, after, outcome.
+//! The turn of one VM.
+//!
+//! ```text
+//! look ──> guard ──> before ──> call ──> settle ──> after ──> outcome
+//!   │         │                  │
+//!   │         └ a disk that is   ├ cancel: Steer, then the stream's end
+//!   │           guarded or cut   └ connection lost: fetch the run, or attach to it with a higher fence
+//!   │           has its verdict
+//!   └ a VM that cannot be looked at ends here with a Trouble
+//! ```
+//!
+//! [`turn`] speaks to guest, hypervisor and files through [`ports`] alone; `cli/trim` calls it, and so will whatever
+//! trims many VMs. It holds no state beyond the turn.
 
+mod books;
+pub mod call;
+pub mod choose;
+pub mod event;
+pub mod look;
+pub mod many;
+pub mod options;
+pub mod outcome;
 pub mod ports;
+pub mod settle;
+pub mod turn;
+
+#[cfg(test)]
+pub(crate) mod fakes;

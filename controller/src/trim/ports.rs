@@ -53,6 +53,9 @@ pub trait Storage: Send + Sync {
     fn qcow2_header(&self, image: &Image) -> impl Future<Output = Result<Qcow2Header, Trouble>> + Send;
     /// The filesystem that it lies on.
     fn datastore(&self, image: &Image) -> impl Future<Output = Result<Datastore, Trouble>> + Send;
+    /// Whether some of its extents are shared with another file or a snapshot (FIEMAP_EXTENT_SHARED); `None` where the
+    /// host filesystem does not say. Walks the whole extent map: only to explain.
+    fn shares_extents(&self, image: &Image) -> impl Future<Output = Option<bool>> + Send;
     /// Makes the host filesystem bring its account up to date where it needs asking (btrfs: syncfs).
     fn settle(&self, image: &Image) -> impl Future<Output = Result<(), Trouble>> + Send;
 }

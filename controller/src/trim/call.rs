@@ -1,0 +1,169 @@
+//! Call: the run in the guest, from its order to its last report, through cancels and lost connections.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use trimtab_proto::words::{Action, RunState};
+
+use crate::{
+    model::{
+        guest::GuestSurvey,
+        run::{RunEvent, RunReport, SteerOrder, TrimOrder},
+        trouble::{Kind, Trouble},
+    },
+    trim::{
+        event::{Listener, Stage, TurnEvent},
+        ports::{Guest, RunStream},
+    },
+};
+
+/// How long a lost connection is tried again.
+const RECONNECT_FOR: Duration = Duration::from_secs(15);
+const RECONNECT_EVERY: Duration = Duration::from_millis(500);
+
+/// A run whose connection is lost more often than this is given up: the agent ends it by itself.
+const MOST_RECONNECTS: u32 = 5;
+
+/// A fence for the first call of a run, or the next: microseconds of this host's clock, and above the last one.
+pub fn next_fence(last: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    u64::try_from(now).unwrap_or(u64::MAX).max(last.saturating_add(1))
+}
+
+/// One run in one guest.
+pub(super) struct Call<'a, G> {
+    pub(super) guest: &'a G,
+    pub(super) survey: &'a GuestSurvey,
+    pub(super) listener: &'a dyn Listener,
+    /// Becomes true when the caller wants the run cancelled.
+    pub(super) cancel: watch::Receiver<bool>,
+}
+
+impl<G: Guest> Call<'_, G> {
+    /// Runs the order to its end. A lost connection is mended as long as the agent still knows the run.
+    pub(super) async fn run(mut self, mut order: TrimOrder) -> Result<RunReport, Trouble> {
+        self.listener.event(TurnEvent::Stage(Stage::Trimming));
+        let mut stream = self.guest.trim(&order).await?;
+        let mut lost_so_far: u32 = 0;
+        loop {
+            match self.follow(&mut stream, &order).await {
+                Ok(report) => return Ok(report),
+                Err(lost) if lost.kind == Kind::AgentLost && lost_so_far < MOST_RECONNECTS => {
+                    lost_so_far = lost_so_far.saturating_add(1);
+                    drop(stream);
+                    self.listener.event(TurnEvent::Stage(Stage::Reconnecting));
+                    match self.recover(&mut order, lost).await? {
+                        Recovered::Ended(report) => return Ok(report),
+                        Recovered::Attached(again) => stream = again,
+                    }
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+    }
+
+    /// Reads a stream to its end, and steers when the caller cancels.
+    async fn follow(&mut self, stream: &mut G::Run, order: &TrimOrder) -> Result<RunReport, Trouble> {
+        let mut cancelled = false;
+        loop {
+            let event = tokio::select! {
+                event = stream.next() => event,
+                () = becomes_true(&mut self.cancel), if !cancelled => {
+                    cancelled = true;
+                    self.listener.event(TurnEvent::Stage(Stage::Cancelling));
+                    self.cancel_run(order).await?;
+                    continue;
+                }
+            };
+            match event {
+                Some(Ok(RunEvent::End(report))) => return Ok(report),
+                Some(Ok(event)) => self.tell(event),
+                Some(Err(trouble)) => return Err(trouble),
+                None => {
+                    return Err(Trouble::new(Kind::AgentLost, "the agent ended its stream without a report"));
+                }
+            }
+        }
+    }
+
+    async fn cancel_run(&self, order: &TrimOrder) -> Result<(), Trouble> {
+        let steer = SteerOrder { run_id: order.run_id.clone(), fence: order.fence, action: Action::Cancel };
+        self.guest.steer(&steer).await.map(|_| ())
+    }
+
+    /// After a lost connection: the agent may have ended the run (then its report is fetched, nothing is trimmed
+    /// again), may still be at it (then attach with a higher fence), may be starting anew, or be gone for good.
+    async fn recover(&self, order: &mut TrimOrder, lost: Trouble) -> Result<Recovered<G::Run>, Trouble> {
+        let give_up = tokio::time::Instant::now().checked_add(RECONNECT_FOR);
+        loop {
+            match self.guest.get_run(&order.run_id).await {
+                Ok(report) if report.boot_id != order.boot_id => return Err(rebooted()),
+                Ok(report) if report.state.is(RunState::Ended) => return Ok(Recovered::Ended(report)),
+                Ok(_) => {
+                    order.fence = next_fence(order.fence);
+                    if let Ok(stream) = self.guest.trim(order).await {
+                        return Ok(Recovered::Attached(stream));
+                    }
+                }
+                Err(trouble) if trouble.kind == Kind::AgentRefused => {
+                    // It answers and does not know the run: another boot, or an agent that lost its memory.
+                    return match self.guest.hello().await {
+                        Ok(agent) if agent.boot_id != order.boot_id => Err(rebooted()),
+                        _ => Err(lost),
+                    };
+                }
+                Err(_) => {}
+            }
+            if give_up.is_none_or(|at| tokio::time::Instant::now() >= at) {
+                return Err(lost.hint(
+                    "see whether the guest still runs; a new trim picks up what was left, and the agent stops by \
+                     itself when nobody listens",
+                ));
+            }
+            tokio::time::sleep(RECONNECT_EVERY).await;
+        }
+    }
+
+    fn tell(&self, event: RunEvent) {
+        match event {
+            RunEvent::State(_) | RunEvent::End(_) => {}
+            RunEvent::Filesystem(fs) => self.listener.event(TurnEvent::Filesystem {
+                mount: self.mount_of(&fs.filesystem_id),
+                state: fs.state,
+                claimed_bytes: fs.claimed_bytes,
+            }),
+            RunEvent::Progress(progress) => self.listener.event(TurnEvent::Progress {
+                mount: self.mount_of(&progress.filesystem_id),
+                passed_bytes: progress.passed_bytes,
+                of_bytes: progress.of_bytes,
+                sent_bytes: progress
+                    .sent
+                    .iter()
+                    .filter_map(|sent| sent.discarded_bytes)
+                    .reduce(u64::saturating_add),
+            }),
+        }
+    }
+
+    fn mount_of(&self, id: &str) -> String {
+        let found = self.survey.filesystems.iter().find(|fs| fs.id == id);
+        found.map_or_else(|| id.to_owned(), |fs| fs.mount.clone())
+    }
+}
+
+enum Recovered<R> {
+    Ended(RunReport),
+    Attached(R),
+}
+
+fn rebooted() -> Trouble {
+    Trouble::new(Kind::GuestRebooted, "the guest booted again during the trim, and its run is gone")
+        .hint("trim it once more when it is up")
+}
+
+/// Ends when the caller cancels; never, when the caller has gone without doing so.
+async fn becomes_true(cancel: &mut watch::Receiver<bool>) {
+    if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,215 @@
+//! Guard: which disks take part, and which filesystems the guest is asked to trim. Pure.
+//!
+//! A filesystem is trimmed only when every disk below it takes part.
+
+use crate::{
+    layers::{self, Finding, Guard},
+    model::{
+        guest::Filesystem,
+        run::Target,
+        trouble::{Kind, Trouble},
+    },
+    trim::{
+        look::{DiskLook, Look},
+        options::TrimOptions,
+    },
+};
+
+/// What was decided for one disk of the hypervisor.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// It is trimmed.
+    Go,
+    /// The caller did not ask for it.
+    NotAsked,
+    /// A guard says no.
+    Guarded(Guard),
+    /// A layer is known to cut.
+    Cut(Finding),
+    /// Its image could not be read; a trim would prove nothing.
+    Unreadable(Trouble),
+}
+
+/// The decisions, in the order of [`Look::disks`], and what follows from them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// One for each disk.
+    pub decisions: Vec<Decision>,
+    /// What the guest is asked to trim; empty: nothing.
+    pub targets: Vec<Target>,
+}
+
+/// Decides. A name in `--disk` or `--mount` that fits nothing is an error that lists what there is.
+pub fn choose(look: &Look, options: &TrimOptions) -> Result<Choice, Trouble> {
+    check_names(look, options)?;
+    let decisions: Vec<Decision> = look.disks.iter().map(|disk| decide(look, disk, options)).collect();
+    let targets = look
+        .survey
+        .filesystems
+        .iter()
+        .filter(|fs| fs.skip.is_none() && !fs.leaf_ids.is_empty())
+        .filter(|fs| options.mounts.is_empty() || options.mounts.contains(&fs.mount))
+        .filter(|fs| fs.leaf_ids.iter().all(|leaf| takes_part(look, &decisions, leaf, options)))
+        .map(|fs| Target { filesystem_id: fs.id.clone(), min_extent_bytes: options.min_extent_bytes })
+        .collect();
+    Ok(Choice { decisions, targets })
+}
+
+fn decide(look: &Look, disk: &DiskLook, options: &TrimOptions) -> Decision {
+    let asked = options.disks.is_empty() || options.disks.iter().any(|name| is_called(look, disk, name));
+    let mounted =
+        options.mounts.is_empty() || filesystems(look, disk).any(|fs| options.mounts.contains(&fs.mount));
+    if !asked || !mounted {
+        return Decision::NotAsked;
+    }
+    if let Some(trouble) = &disk.image_trouble {
+        return Decision::Unreadable(trouble.clone());
+    }
+    if let Some(guard) = layers::guard(&look.facts(disk), &options.anyway) {
+        return Decision::Guarded(guard);
+    }
+    match layers::known_cut(&look.findings(disk)) {
+        Some(cut) if !options.anyway.contains(&cut.layer) => Decision::Cut(cut.clone()),
+        _ => Decision::Go,
+    }
+}
+
+fn filesystems<'a>(look: &'a Look, disk: &'a DiskLook) -> impl Iterator<Item = &'a Filesystem> {
+    look.guest_disk(disk)
+        .into_iter()
+        .flat_map(|device| layers::stack::filesystems_on(&look.survey, &device.id))
+        .map(|on| on.filesystem)
+}
+
+/// A disk by any of its names.
+fn is_called(look: &Look, disk: &DiskLook, name: &str) -> bool {
+    look.guest_disk(disk).is_some_and(|device| device.name == name)
+        || disk.host.device == name
+        || disk.host.image.as_ref().is_some_and(|image| image.path.as_os_str() == name)
+}
+
+/// A guest's disk that is paired takes part if its pair does. One that is not may be any of the unpaired ones, so it
+/// takes part only if none of those is held back.
+fn takes_part(look: &Look, decisions: &[Decision], leaf: &str, options: &TrimOptions) -> bool {
+    let goes = |(disk, decision): (&DiskLook, &Decision)| {
+        look.guest_disk(disk).is_some_and(|device| device.id == leaf).then_some(*decision == Decision::Go)
+    };
+    let both = || look.disks.iter().zip(decisions);
+    both().find_map(goes).unwrap_or_else(|| {
+        options.disks.is_empty()
+            && both()
+                .filter(|(disk, _)| disk.guest.is_none())
+                .all(|(_, decision)| matches!(decision, Decision::Go | Decision::NotAsked))
+    })
+}
+
+fn check_names(look: &Look, options: &TrimOptions) -> Result<(), Trouble> {
+    if let Some(name) =
+        options.disks.iter().find(|name| !look.disks.iter().any(|disk| is_called(look, disk, name)))
+    {
+        let known: Vec<&str> = look
+            .disks
+            .iter()
+            .map(|disk| {
+                look.guest_disk(disk).map_or(disk.host.device.as_str(), |device| device.name.as_str())
+            })
+            .collect();
+        return Err(Trouble::new(Kind::Usage, format!("no disk {name:?} in this VM"))
+            .hint(format!("its disks are: {}", known.join(", "))));
+    }
+    for mount in &options.mounts {
+        let Some(fs) = look.survey.filesystems.iter().find(|fs| fs.mount == *mount) else {
+            let known: Vec<&str> = look
+                .survey
+                .filesystems
+                .iter()
+                .filter(|fs| fs.skip.is_none())
+                .map(|fs| fs.mount.as_str())
+                .collect();
+            return Err(Trouble::new(
+                Kind::Usage,
+                format!("no filesystem is mounted at {mount:?} in this VM"),
+            )
+            .hint(format!("what can be trimmed: {}", known.join(", "))));
+        };
+        if let Some(skip) = &fs.skip {
+            return Err(Trouble::new(Kind::Usage, format!("{mount:?} cannot be trimmed: {}", skip.text)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layers::{
+            Layer,
+            samples::{HEADER, Sample, filesystem, host_disk},
+        },
+        model::{disk::DriveDiscard, image::Qcow2Header},
+        trim::fakes::look_of,
+    };
+
+    fn targets(look: &Look, options: &TrimOptions) -> Vec<String> {
+        choose(look, options).unwrap().targets.into_iter().map(|target| target.filesystem_id).collect()
+    }
+
+    #[test]
+    fn everything_that_is_not_skipped() {
+        let look = look_of(&[Sample::raw()]);
+        assert_eq!(targets(&look, &TrimOptions::default()), ["8:1"]);
+    }
+
+    #[test]
+    fn a_known_cut_is_not_started_unless_overridden() {
+        let mut sample = Sample::raw();
+        sample.host.discard = DriveDiscard::Ignore;
+        let look = look_of(&[sample]);
+        let mut options = TrimOptions::default();
+        let choice = choose(&look, &options).unwrap();
+        assert!(matches!(&choice.decisions[0], Decision::Cut(cut) if cut.layer == Layer::Drive));
+        assert!(choice.targets.is_empty());
+        options.anyway.push(Layer::Drive);
+        assert_eq!(targets(&look, &options), ["8:1"]);
+    }
+
+    #[test]
+    fn a_filesystem_over_a_guarded_disk_waits() {
+        let mut guarded = Sample::qcow2(Qcow2Header { snapshots: 1, ..HEADER });
+        guarded.image.datastore.free_bytes = 0;
+        let mut look = look_of(&[Sample::raw(), guarded]);
+        look.survey.filesystems.push(filesystem("0:40", "/both", &["8:0", "8:16"]));
+        assert_eq!(targets(&look, &TrimOptions::default()), ["8:1"]);
+    }
+
+    #[test]
+    fn an_unpaired_disk_is_trimmed_only_when_no_unpaired_host_disk_is_held_back() {
+        let mut look = look_of(&[Sample::raw()]);
+        look.disks[0].guest = None;
+        assert_eq!(targets(&look, &TrimOptions::default()), ["8:1"]);
+        look.disks[0].host.block_job = Some("running".into());
+        assert!(targets(&look, &TrimOptions::default()).is_empty());
+        let named = TrimOptions { disks: vec!["disk0".into()], ..TrimOptions::default() };
+        look.disks[0].host = host_disk("disk0", "/a");
+        assert!(targets(&look, &named).is_empty(), "it was not asked for by name");
+    }
+
+    #[test]
+    fn names_narrow_or_are_errors() {
+        let look = look_of(&[Sample::raw(), Sample::raw()]);
+        let by = |disks: &[&str], mounts: &[&str]| TrimOptions {
+            disks: disks.iter().map(|s| (*s).to_owned()).collect(),
+            mounts: mounts.iter().map(|s| (*s).to_owned()).collect(),
+            ..TrimOptions::default()
+        };
+        assert_eq!(targets(&look, &by(&["sda"], &[])), ["8:1"]);
+        assert_eq!(targets(&look, &by(&["sdb"], &[])), ["8:17"]);
+        assert_eq!(targets(&look, &by(&[], &["/"])), ["8:1"]);
+        for (options, text) in [(by(&["sdz"], &[]), "sda, sdb"), (by(&[], &["/nope"]), "/, /1")] {
+            let trouble = choose(&look, &options).unwrap_err();
+            assert_eq!(trouble.kind, Kind::Usage);
+            assert!(trouble.hint.unwrap().contains(text));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Look: what hypervisor, guest and host files say of a VM before anything happens. Survey is this alone.
+
+use crate::{
+    layers::{self, DiskFacts, Finding, ImageFacts},
+    ledger::{
+        pair::{self, PairedBy},
+        slack::{self, Slack},
+    },
+    model::{
+        disk::{DiskCounters, HostDisk, VmState, VmmView},
+        guest::{Device, GuestSurvey},
+        image::{Format, Image},
+        trouble::{Kind, Trouble},
+    },
+    trim::ports::{Guest, Storage, Vmm},
+};
+
+/// The three sides of one VM.
+#[derive(Debug)]
+pub struct Parts<'a, G, V, S> {
+    /// Its agent.
+    pub guest: &'a G,
+    /// Its hypervisor.
+    pub vmm: &'a V,
+    /// The host's files.
+    pub storage: &'a S,
+}
+
+/// A VM as it was found.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// What the guest said.
+    pub survey: GuestSurvey,
+    /// Each disk of the hypervisor.
+    pub disks: Vec<DiskLook>,
+}
+
+/// One disk as it was found.
+#[derive(Clone, Debug)]
+pub struct DiskLook {
+    /// The hypervisor's view.
+    pub host: HostDisk,
+    /// Its image.
+    pub image: Option<ImageFacts>,
+    /// Why its image could not be read, where it has one.
+    pub image_trouble: Option<Trouble>,
+    /// QEMU's counters so far.
+    pub counters: DiskCounters,
+    /// Index of the guest's disk in the survey, and what tied them.
+    pub guest: Option<(usize, PairedBy)>,
+}
+
+impl Look {
+    /// All that is known of one of its disks.
+    pub fn facts<'a>(&'a self, disk: &'a DiskLook) -> DiskFacts<'a> {
+        DiskFacts {
+            host: &disk.host,
+            image: disk.image.as_ref(),
+            counters: disk.counters,
+            survey: &self.survey,
+            guest: self.guest_disk(disk),
+        }
+    }
+
+    /// The guest's side of a disk.
+    pub fn guest_disk(&self, disk: &DiskLook) -> Option<&Device> {
+        disk.guest.and_then(|(index, _)| self.survey.devices.get(index))
+    }
+
+    /// What its layers do.
+    pub fn findings(&self, disk: &DiskLook) -> Vec<Finding> {
+        layers::findings(&self.facts(disk))
+    }
+
+    /// What a trim could free.
+    pub fn slack(&self, disk: &DiskLook) -> Option<Slack> {
+        slack::slack(&self.facts(disk))
+    }
+
+    /// What the guest's filesystems on it use.
+    pub fn used_bytes(&self, disk: &DiskLook) -> Option<u64> {
+        slack::used_bytes(&self.facts(disk))
+    }
+
+    /// The disk that a guest's disk was paired with.
+    pub fn disk_of(&self, device_id: &str) -> Option<&DiskLook> {
+        self.disks.iter().find(|disk| self.guest_disk(disk).is_some_and(|device| device.id == device_id))
+    }
+}
+
+/// Looks at a VM. A paused guest is not called: a client that gives up on one wedges some vsock devices for good.
+pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> Result<Look, Trouble> {
+    let view = parts.vmm.look().await?;
+    refuse_stopped(&view)?;
+    let survey = parts.guest.survey().await?;
+    let counters = parts.vmm.counters().await?;
+    let pairs = pair::pair(&view.disks, &survey);
+    let mut disks = Vec::new();
+    for (index, host) in view.disks.into_iter().enumerate() {
+        let (image, image_trouble) = match &host.image {
+            Some(image) => match image_facts(parts.storage, image).await {
+                Ok(facts) => (Some(facts), None),
+                Err(trouble) => (None, Some(trouble)),
+            },
+            None => (None, None),
+        };
+        let counters = counters_of(&counters, &host.device);
+        let guest = pairs.iter().find(|pair| pair.host == index).map(|pair| (pair.guest, pair.by));
+        disks.push(DiskLook { host, image, image_trouble, counters, guest });
+    }
+    Ok(Look { survey, disks })
+}
+
+/// One disk's counters out of a reading; all unknown where it has none.
+pub fn counters_of(all: &[(String, DiskCounters)], device: &str) -> DiskCounters {
+    all.iter().find(|(name, _)| name == device).map(|(_, counters)| *counters).unwrap_or_default()
+}
+
+fn refuse_stopped(view: &VmmView) -> Result<(), Trouble> {
+    match &view.state {
+        Some(VmState::Stopped(why)) => Err(Trouble::new(
+            Kind::VmPaused,
+            format!("the VM does not run ({why}), and a paused guest is not called"),
+        )
+        .hint("resume it, then call again")),
+        Some(VmState::Running) | None => Ok(()),
+    }
+}
+
+async fn image_facts<S: Storage>(storage: &S, image: &Image) -> Result<ImageFacts, Trouble> {
+    Ok(ImageFacts {
+        allocation: storage.allocation(image).await?,
+        header: match image.format {
+            Format::Qcow2 => Some(storage.qcow2_header(image).await?),
+            Format::Raw | Format::Other(_) => None,
+        },
+        datastore: storage.datastore(image).await?,
+    })
+}
