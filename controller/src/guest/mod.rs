@@ -1,4 +1,25 @@
 //! The agent in a guest: the port `Guest` over vsock and hybrid vsock. What answers may be hostile; every number,
 //! text, count and wait has a bound, listed in docs/development/hostile-guests.md.
+//!
+//! ```text
+//! dial (mux, or the kernel's vsock) ──> line (bytes, first frame) ──> HTTP/2 ──> headers, codec (sizes before
+//! decoding) ──> check (every field) ──> contract (the order of events, what moves) ──> the turn
+//! ```
 
+pub mod check;
+mod client;
+mod codec;
+mod contract;
+mod dial;
+mod headers;
+mod limits;
+mod line;
+mod mux;
+mod order;
+mod status;
+mod stream;
 pub mod text;
+
+pub use client::AgentClient;
+pub use limits::{Budget, Limits};
+pub use stream::TrimStream;
