@@ -1,9 +1,12 @@
 //! The agent of a guest: reads what its disks can discard, runs FITRIM on each mounted filesystem, and says what it
 //! did, to the host over vsock or to a person in the guest.
 
+pub mod cli;
+pub mod config;
 pub mod kernel;
 pub mod kernels;
 pub mod lock;
+pub mod log;
 pub mod model;
 pub mod pace;
 pub mod privilege;

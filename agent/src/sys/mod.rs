@@ -14,6 +14,7 @@ pub mod mounts;
 mod origin;
 pub mod stack;
 pub mod survey;
+pub mod system;
 pub mod timer;
 
 pub use live::{FreeSpace, LiveFreeSpace};

@@ -1,0 +1,92 @@
+//! The command line: one file a verb below it. Here: what the verbs share, and which exit code an error has.
+
+mod config;
+mod survey;
+mod table;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+
+use crate::{
+    config::{ConfigError, load},
+    sys::Roots,
+};
+
+/// A guest's agent: trims its filesystems, for its virtualization host or by hand, and says what it did.
+#[derive(Parser, Debug)]
+#[command(name = "trimtab-agent", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "Examples:
+  trimtab-agent survey          what is mounted, what is free, what would be trimmed and what not
+  trimtab-agent survey --json   the same, for programs
+  trimtab-agent config          what is in force, and where it came from";
+
+#[derive(clap::Args, Debug)]
+struct Global {
+    /// Read this file instead of /etc/trimtab/agent.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Say more; twice: also what the libraries say
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Say less; twice: errors only
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    quiet: u8,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// What is mounted, how full it is, and what a trim would do
+    Survey(survey::Args),
+    /// What is in force, and where each setting came from
+    Config,
+}
+
+impl Cli {
+    /// Steps above the usual level of logging.
+    pub fn louder(&self) -> i16 {
+        i16::from(self.global.verbose).saturating_sub(i16::from(self.global.quiet))
+    }
+
+    /// Does what was asked for.
+    ///
+    /// # Errors
+    /// Whatever went wrong; [`exit_code`] says how the process ends then.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let roots = Roots::system();
+        let config = || load(&roots, self.global.config.as_deref());
+        match self.command {
+            None => {
+                put(&Self::command().render_help().to_string())?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Command::Survey(args)) => survey::run(&args, &roots, &config()?),
+            Some(Command::Config) => config::run(&config()?),
+        }
+    }
+}
+
+/// How the process ends after an error: 2 where the configuration is at fault, as with a wrong argument; 1 otherwise.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// Writes a result to stdout. Whoever has closed it wants no more, which is no error.
+fn put(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
