@@ -1,5 +1,35 @@
 # What README and .ci/run call. Slow things (guest kernel, user-space vsock device) are kept in
 # ${XDG_CACHE_HOME:-~/.cache}/trimtab, outside the clone.
+.DEFAULT_GOAL := help
+TRIPLE := $(shell uname -m)-unknown-linux-gnu
+# An error in a test names what failed; twenty frames of the test harness below it do not help.
+export RUST_LIB_BACKTRACE := 0
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+.PHONY: test
+test: build agent-quick ## install what the rig needs, build, run all tests: unit, loop devices, real guests
+	cargo test --workspace
+
+.PHONY: build
+build: ## build trimtab for the tests
+	@tests/setup test
+	cargo build -p trimtab
+
+.PHONY: agent-quick
+agent-quick: ## build the agent for the rig's guests: static, quick to build
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build -p trimtab-agent --profile quick --target $(TRIPLE)
+
+.PHONY: check
+check: ## formatting, clippy and licences, warnings as errors
+	@tests/setup check
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	PATH="$$PATH:$${XDG_CACHE_HOME:-$$HOME/.cache}/trimtab/tools/bin" cargo deny --offline check licenses bans sources
+	shellcheck tests/setup tests/keep tests/guest/init tests/guest/build-image .ci/run
+
 .PHONY: proto
 proto: ## write the generated code of trimtab.v1 anew
 	UPDATE_GENERATED=1 cargo test -q -p trimtab-proto --test generated

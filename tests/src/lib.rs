@@ -1,1 +1,14 @@
-//! Builders for the suites: a guest VM, a loop disk, a hostile agent. And the demo.
+//! Builders for the suites and the demo: a real guest in QEMU, its disks, a loop disk.
+//!
+//! A test reads like what it does: `Guest::boot`, `add_disk`, `sh`, `allocated_bytes`. How the rig works, and how to
+//! boot a guest by hand, is in `docs/development/testing.md`.
+
+pub mod guest;
+pub mod keeper;
+pub mod programs;
+
+/// A mebibyte, in bytes.
+pub const MIB: u64 = 1024 * 1024;
+
+/// A gibibyte, in bytes.
+pub const GIB: u64 = 1024 * MIB;

@@ -1,0 +1,55 @@
+//! Where the rig's own files and the programs under test are.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// A file of the rig's directory, `tests/` in the repository.
+pub fn rig_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// `trimtab`, built with the same profile as the running program.
+pub fn trimtab() -> Result<PathBuf> {
+    let path = profile_directory()?.join("trimtab");
+    built(path, "make build")
+}
+
+/// `trimtab-agent`, linked statically, as it goes into a guest.
+pub fn agent() -> Result<PathBuf> {
+    let target = profile_directory()?;
+    let target = target.parent().context("the target directory has no parent")?;
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    built(target.join(triple).join("quick/trimtab-agent"), "make agent-quick")
+}
+
+/// `vhost-device-vsock`, which gives a guest vsock without help from the host's kernel.
+pub fn vsock_device() -> Result<PathBuf> {
+    let path = cache_directory()?.join("tools/bin/vhost-device-vsock");
+    built(path, "tests/setup test")
+}
+
+/// What is slow to make and outlives a clone.
+fn cache_directory() -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME") {
+        Some(base) => PathBuf::from(base),
+        None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
+    };
+    Ok(base.join("trimtab"))
+}
+
+/// `target/debug` for a test in `target/debug/deps`, `target/quick` for a program in it.
+fn profile_directory() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let directory = program.parent().context("this program is in no directory")?;
+    let directory =
+        if directory.ends_with("deps") { directory.parent().unwrap_or(directory) } else { directory };
+    Ok(directory.to_path_buf())
+}
+
+fn built(path: PathBuf, step: &str) -> Result<PathBuf> {
+    if !path.exists() {
+        bail!("{} is missing; run: {step}", path.display());
+    }
+    Ok(path)
+}

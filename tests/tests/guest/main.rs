@@ -1,0 +1,3 @@
+//! What needs a real Linux in a real QEMU.
+
+mod rig;
