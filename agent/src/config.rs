@@ -19,6 +19,9 @@ use crate::{select, sys::Roots};
 const HOST_CID: u32 = 2;
 const DEFAULT_CONNECTIONS: u32 = 8;
 const MOST_CONNECTIONS: u32 = 64;
+/// Linux has fewer types that know FITRIM.
+const MOST_TYPES: usize = 64;
+const MOST_TYPE_BYTES: usize = 64;
 
 /// What is in force.
 #[derive(Clone, PartialEq, Debug)]
@@ -205,7 +208,7 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
             secs,
         )?,
         exclude: reader.take("trim.exclude", table.exclude, base.trim.exclude, patterns)?,
-        also_types: reader.take("trim.also_types", table.also_types, base.trim.also_types, Ok)?,
+        also_types: reader.take("trim.also_types", table.also_types, base.trim.also_types, types)?,
         linger: reader.take("trim.linger_secs", table.linger_secs, base.trim.linger, |n| {
             within(n, 0, MAX_LINGER_SECS).and_then(secs)
         })?,
@@ -231,6 +234,19 @@ fn within(number: u32, least: u32, most: u32) -> Result<u32, String> {
         Ok(number)
     } else {
         Err(format!("{number} is not from {least} to {most}"))
+    }
+}
+
+fn types(texts: Vec<String>) -> Result<Vec<String>, String> {
+    if texts.len() > MOST_TYPES {
+        return Err(format!("{} types, at most {MOST_TYPES}", texts.len()));
+    }
+    let is_none = |text: &&String| {
+        !(1..=MOST_TYPE_BYTES).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_graphic())
+    };
+    match texts.iter().find(is_none) {
+        Some(text) => Err(format!("{text:?} is no filesystem type")),
+        None => Ok(texts),
     }
 }
 

@@ -17,4 +17,5 @@ pub mod select;
 pub mod sys;
 pub mod text;
 pub mod trim;
+pub mod wire;
 pub mod worker;

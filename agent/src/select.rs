@@ -196,6 +196,13 @@ pub fn judge(candidate: &Candidate<'_>, policy: &Policy) -> Option<Skip> {
     if let Some(Advice::Refuse(text)) = candidate.advice() {
         return skip(SkipReason::Kernel, text);
     }
+    let tops = &candidate.stack.tops;
+    if tops.is_empty() || tops.iter().any(|top| candidate.blocks.get(*top).is_none()) {
+        return skip(
+            SkipReason::NoDiscard,
+            "its device is not in /sys/block: it was pulled out, or is hidden from here".to_owned(),
+        );
+    }
     if let Some(block) = cut(candidate.stack, candidate.blocks).and_then(|id| candidate.blocks.get(id)) {
         return Some(Skip {
             reason: SkipReason::NoDiscard,

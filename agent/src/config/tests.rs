@@ -99,6 +99,7 @@ fn mistakes_name_file_line_and_key() {
             "2: trim.exclude: \"srv\" matches no mount point: begin it with / or *",
         ),
         ("[trim]\nexclude = [\"/a[\"]", "2: trim.exclude: \"/a[\": invalid range pattern"),
+        ("[trim]\nalso_types = [\"a b\"]", "2: trim.also_types: \"a b\" is no filesystem type"),
         ("[trimming]", "1: unknown field `trimming`"),
         ("listen = ", "1: listen: "),
     ] {

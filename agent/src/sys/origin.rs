@@ -11,7 +11,7 @@ use super::{
     block::{self, Blocks},
     list,
     mounts::Superblock,
-    stack::Holders,
+    stack::{self, Holders},
 };
 use crate::{
     model::DevNum,
@@ -79,22 +79,30 @@ fn named(roots: &Roots, source: &str, blocks: &Blocks) -> Vec<DevNum> {
 }
 
 /// Finds the filesystem that holds the file of each loop device: the one whose open mount point is the longest
-/// beginning of the file's path.
-pub(crate) fn loop_holders(superblocks: &[Superblock], blocks: &Blocks) -> Holders {
+/// beginning of the file's path. A file can lie below a mount point that covers it, its own loop device's even; what
+/// would make a device lie on itself is taken for unknown.
+pub(crate) fn loop_holders(superblocks: &[Superblock], blocks: &Blocks, origins: &Origins) -> Holders {
     let holder = |file: &Path| {
         superblocks
             .iter()
             .flat_map(|s| {
-                s.points.iter().filter(|p| !p.covered && file.starts_with(&p.path)).map(|p| (s.id, &p.path))
+                let above = s.points.iter().filter(|p| !p.covered && file.starts_with(&p.path));
+                above.map(|p| (s.id, &p.path))
             })
             .max_by_key(|(_, path)| path.as_os_str().len())
             .map(|(id, _)| id)
     };
-    blocks
-        .all()
-        .iter()
-        .filter_map(|block| Some((block.device.id, holder(block.backing_file.as_deref()?)?)))
-        .collect()
+    let mut holders = Holders::new();
+    for block in blocks.all() {
+        let id = block.device.id;
+        let Some(found) = block.backing_file.as_deref().and_then(holder) else { continue };
+        let origin_of = |fs| origins.get(&fs).cloned().unwrap_or_default();
+        let reached = stack::reach(&origin_of(found), blocks, &holders, &origin_of);
+        if !reached.contains(&id) {
+            holders.insert(id, found);
+        }
+    }
+    holders
 }
 
 /// Fills in what is known only now: what a loop device lies on, and what each device serves.

@@ -6,7 +6,7 @@
 //!            → loop device → (the file's filesystem) → … → disk
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use trimtab_proto::words::DeviceKind;
 
@@ -30,51 +30,77 @@ pub struct Stack {
 /// Which filesystem (by its superblock) holds the file of which loop device.
 pub type Holders = BTreeMap<DevNum, DevNum>;
 
-/// Walks down from the devices in `tops`. `tops_of` says what a filesystem below a loop device is mounted from.
+/// Walks down from the devices in `tops`. `origin_of` says what a filesystem below a loop device is mounted from.
 pub fn walk(
     tops: &[DevNum],
     blocks: &Blocks,
     holders: &Holders,
-    tops_of: &dyn Fn(DevNum) -> Vec<DevNum>,
+    origin_of: &dyn Fn(DevNum) -> Vec<DevNum>,
 ) -> Stack {
     let mut stack = Stack { tops: tops.to_vec(), ..Stack::default() };
-    let mut seen = BTreeSet::new();
-    let mut leaves = BTreeSet::new();
-    let mut inside = BTreeSet::new();
-    // Level by level; the flag says whether a loop device was passed.
-    let mut level: Vec<(DevNum, bool)> = tops.iter().map(|id| (*id, false)).collect();
-    while !level.is_empty() {
-        let mut next = Vec::new();
-        for (id, below_loop) in level {
-            if !seen.insert(id) {
-                continue;
-            }
-            if !below_loop {
-                stack.layers.push(id);
-            }
-            let Some(block) = blocks.get(id) else {
-                leaves.insert(id);
-                continue;
-            };
-            let mut lower: Vec<(DevNum, bool)> =
-                block.device.lower.iter().map(|id| (*id, below_loop)).collect();
-            if block.device.kind == DeviceKind::Loop {
-                lower.clear();
-                if let Some(holder) = holders.get(&id) {
-                    inside.insert(*holder);
-                    lower.extend(tops_of(*holder).into_iter().map(|id| (id, true)));
-                }
-            }
-            if lower.is_empty() {
-                leaves.insert(id);
-            }
-            next.append(&mut lower);
+    visit(tops, blocks, holders, origin_of, &mut |step| {
+        if !step.below_loop {
+            stack.layers.push(step.id);
         }
-        level = next;
-    }
-    stack.leaves = leaves.into_iter().collect();
-    stack.inside = inside.into_iter().collect();
+        if step.lower.is_empty() {
+            stack.leaves.push(step.id);
+        }
+        stack.inside.extend(step.holder);
+    });
+    stack.leaves.sort_unstable();
+    stack.inside.sort_unstable();
+    stack.inside.dedup();
     stack
+}
+
+/// All devices that can be reached downwards, below loop devices too.
+pub(crate) fn reach(
+    tops: &[DevNum],
+    blocks: &Blocks,
+    holders: &Holders,
+    origin_of: &dyn Fn(DevNum) -> Vec<DevNum>,
+) -> BTreeSet<DevNum> {
+    let mut reached = BTreeSet::new();
+    visit(tops, blocks, holders, origin_of, &mut |step| {
+        reached.insert(step.id);
+    });
+    reached
+}
+
+/// One device on the way down.
+struct Step<'a> {
+    id: DevNum,
+    below_loop: bool,
+    lower: &'a [DevNum],
+    /// The filesystem that holds its file, where it is a loop device.
+    holder: Option<DevNum>,
+}
+
+/// Visits each device once, level by level.
+fn visit(
+    tops: &[DevNum],
+    blocks: &Blocks,
+    holders: &Holders,
+    origin_of: &dyn Fn(DevNum) -> Vec<DevNum>,
+    see: &mut dyn FnMut(Step<'_>),
+) {
+    let mut seen = BTreeSet::new();
+    let mut level: VecDeque<(DevNum, bool)> = tops.iter().map(|id| (*id, false)).collect();
+    while let Some((id, below_loop)) = level.pop_front() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let block = blocks.get(id);
+        let is_loop = block.is_some_and(|block| block.device.kind == DeviceKind::Loop);
+        let holder = holders.get(&id).copied().filter(|_| is_loop);
+        let lower = match (block, holder) {
+            (_, Some(holder)) => origin_of(holder),
+            (Some(block), None) if !is_loop => block.device.lower.clone(),
+            _ => Vec::new(),
+        };
+        see(Step { id, below_loop, lower: &lower, holder });
+        level.extend(lower.iter().map(|lower| (*lower, below_loop || is_loop)));
+    }
 }
 
 /// The layer of a stack that passes no discard: the lowest device that cannot, below a top that cannot. `None` where

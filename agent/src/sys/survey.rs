@@ -48,7 +48,7 @@ pub fn survey(roots: &Roots, policy: &Policy, probe: &dyn FreeSpace) -> Result<S
     let mut asker = Asker { probe, end: after(SURVEY_LIMIT), missing: BTreeSet::new() };
     asker.serials(&mut blocks);
     let origins = origin::find(roots, &superblocks, &blocks)?;
-    let loops = origin::loop_holders(&superblocks, &blocks);
+    let loops = origin::loop_holders(&superblocks, &blocks, &origins);
     origin::complete(roots, &mut blocks, &origins, &loops)?;
     let origin_of = |id: DevNum| origins.get(&id).cloned().unwrap_or_default();
     let facts = Facts {
