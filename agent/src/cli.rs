@@ -1,6 +1,7 @@
 //! The command line: one file a verb below it. Here: what the verbs share, and which exit code an error has.
 
 mod config;
+mod serve;
 mod survey;
 mod table;
 
@@ -15,6 +16,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use crate::{
     config::{ConfigError, load},
     sys::Roots,
+    worker,
 };
 
 /// A guest's agent: trims its filesystems, for its virtualization host or by hand, and says what it did.
@@ -37,6 +39,9 @@ struct Global {
     /// Read this file instead of /etc/trimtab/agent.toml
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Keep the lock and the reports of runs below this folder instead of /run
+    #[arg(long, global = true, hide = true, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
     /// Say more; twice: also what the libraries say
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
@@ -49,8 +54,16 @@ struct Global {
 enum Command {
     /// What is mounted, how full it is, and what a trim would do
     Survey(survey::Args),
+    /// Answer the host's calls; what systemd starts
+    Serve(serve::Args),
     /// What is in force, and where each setting came from
     Config,
+    /// One filesystem's worker; the agent starts it by itself
+    #[command(hide = true)]
+    Worker {
+        /// The process that started it
+        parent: i32,
+    },
 }
 
 impl Cli {
@@ -64,7 +77,10 @@ impl Cli {
     /// # Errors
     /// Whatever went wrong; [`exit_code`] says how the process ends then.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let roots = Roots::system();
+        let mut roots = Roots::system();
+        if let Some(run) = self.global.run_dir.clone() {
+            roots.run = run;
+        }
         let config = || load(&roots, self.global.config.as_deref());
         match self.command {
             None => {
@@ -72,7 +88,12 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Survey(args)) => survey::run(&args, &roots, &config()?),
+            Some(Command::Serve(args)) => {
+                let config = config()?;
+                serve::run(args, roots, config)
+            }
             Some(Command::Config) => config::run(&config()?),
+            Some(Command::Worker { parent }) => Ok(worker::run(parent)),
         }
     }
 }

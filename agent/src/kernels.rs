@@ -10,7 +10,9 @@ use trimtab_proto::words::DeviceKind;
 use crate::sys::block::{Block, Blocks};
 
 /// A kernel's release, as uname -r gives it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+///
+/// The default is older than any: no rule that needs a newer kernel holds for it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Release {
     version: [u32; 3],
     text: String,

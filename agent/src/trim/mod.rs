@@ -157,6 +157,12 @@ impl Engine {
         *self.inner.active.borrow()
     }
 
+    /// Waits until no run is active.
+    pub async fn wait_until_over(&self) {
+        // An error would mean that the sender is gone; it is in `self`.
+        let _ = self.inner.active.subscribe().wait_for(|active| !active).await;
+    }
+
     /// When the last run of this boot ended, seconds since 1970.
     pub fn last_end_unix_secs(&self) -> Option<u64> {
         self.state().runs.last_end_unix_secs()
@@ -330,8 +336,7 @@ impl Engine {
     pub async fn shut_down(&self) {
         self.state().stopping = true;
         self.stop(StopReason::Shutdown);
-        // The sender is in `self`.
-        let _ = self.inner.active.subscribe().wait_for(|active| !active).await;
+        self.wait_until_over().await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

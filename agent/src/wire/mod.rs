@@ -1,3 +1,4 @@
 //! Domain ↔ proto. Generated messages go no further than here and `service.rs`.
 
+pub mod run;
 pub mod survey;

@@ -1,0 +1,147 @@
+//! Where calls come in, and who may call: accept, check, count, serve, end.
+//!
+//! It decides by the peer's address alone, reads no call and touches no filesystem. An error of accept() never ends
+//! it: what passes by itself (too many open files, no memory) is waited for.
+//!
+//! ```text
+//! accept -> may this peer call? -> is there room? -> first bytes within 3 s -> HTTP/2 with keepalive -> closed
+//! ```
+
+mod connection;
+mod gate;
+mod socket;
+
+use std::{future::Future, time::Duration};
+
+use futures_util::{Stream, stream};
+use nix::errno::Errno;
+use tokio::time;
+use tonic::transport::Server;
+use trimtab_proto::{
+    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, v1::agent_server::AgentServer,
+};
+
+use self::connection::Connection;
+pub use self::{
+    gate::Gate,
+    socket::{Listener, SocketError},
+};
+use crate::service::AgentService;
+
+/// How long the end of a run is waited for when the agent is told to stop: SIGKILL within 100 ms, 3 s for the disks,
+/// and some for a kernel that lets its worker go late.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long streams have to take their last event.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Between two tries when accept() fails for want of something.
+const BACKOFF: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+];
+
+/// Calls at a time on one connection; a controller has a stream and one or two short ones.
+const MAX_STREAMS: u32 = 16;
+
+/// Bytes of request headers; a call's are a few hundred.
+const MAX_HEADER_BYTES: u32 = 8 * 1024;
+
+/// Serves calls until `shutdown` is ready, or until nobody has called and nothing has run for `idle_exit`. Then the
+/// active run is cancelled, reported and kept. All of it on the thread that polls this: workers die with it.
+///
+/// # Errors
+/// Serving itself broke off.
+pub async fn run(
+    listener: Listener,
+    gate: Gate,
+    service: AgentService,
+    idle_exit: Option<Duration>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let engine = service.engine.clone();
+    let (stop, mut stopped) = tokio::sync::watch::channel(());
+    let calls = AgentServer::new(service)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let mut serving = std::pin::pin!(
+        Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .serve_with_incoming_shutdown(calls, incoming(listener, gate.clone()), async move {
+                let _ = stopped.changed().await;
+            })
+    );
+    let idle = async {
+        match idle_exit {
+            Some(limit) => idle(&gate, &engine, limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = &mut serving => return served,
+        () = shutdown => tracing::info!("told to stop"),
+        () = idle => tracing::info!("nobody calls; the next call starts this agent again"),
+    }
+    tokio::select! {
+        served = &mut serving => return served,
+        ended = time::timeout(SHUTDOWN_LIMIT, engine.shut_down()) => if ended.is_err() {
+            tracing::warn!("the kernel holds a worker in FITRIM; its report says what was done before");
+        },
+    }
+    let _ = stop.send(());
+    time::timeout(DRAIN_LIMIT, serving).await.unwrap_or(Ok(()))
+}
+
+/// Returns when there was neither a connection nor a run for `limit`.
+async fn idle(gate: &Gate, engine: &crate::trim::Engine, limit: Duration) {
+    loop {
+        gate.wait_until_empty().await;
+        engine.wait_until_over().await;
+        tokio::select! {
+            () = gate.wait_for_one() => {}
+            () = time::sleep(limit) => if gate.is_empty() && !engine.is_active() {
+                return;
+            },
+        }
+    }
+}
+
+/// The connections that may call. It never ends and holds no error.
+fn incoming(
+    listener: Listener,
+    gate: Gate,
+) -> impl Stream<Item = Result<Connection, std::convert::Infallible>> {
+    stream::unfold((listener, gate), |(listener, gate)| async move {
+        let mut failures = 0_usize;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    failures = 0;
+                    if let Some(place) = gate.admit(peer) {
+                        return Some((Ok(Connection::new(stream, place)), (listener, gate)));
+                    }
+                }
+                Err(error) => {
+                    let wait = BACKOFF.get(failures).or(BACKOFF.last()).copied().unwrap_or_default();
+                    failures = failures.saturating_add(1);
+                    gate.accept_failed(&error, hint(&error));
+                    time::sleep(wait).await;
+                }
+            }
+        }
+    })
+}
+
+/// What a person can do about an error of accept().
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE) => "; this process may open no more files (LimitNOFILE=)",
+        Some(Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => "; the guest is short of memory or files",
+        _ => "",
+    }
+}
