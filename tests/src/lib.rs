@@ -1,9 +1,13 @@
-//! Builders for the suites and the demo: a real guest in QEMU, its disks, a loop disk.
+//! Builders for the suites and the demo: a real guest in QEMU, its disks, a loop disk; and agents without a guest, an
+//! honest one by script and hostile ones.
 //!
 //! A test reads like what it does: `Guest::boot`, `add_disk`, `sh`, `allocated_bytes`. How the rig works, and how to
 //! boot a guest by hand, is in `docs/development/testing.md`.
 
+pub mod fake_agent;
 pub mod guest;
+pub mod hostile;
+pub mod hybrid;
 pub mod keeper;
 pub mod programs;
 
