@@ -4,6 +4,7 @@ mod config;
 mod serve;
 mod survey;
 mod table;
+mod trim;
 
 use std::{
     io::{self, Write},
@@ -32,6 +33,8 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   trimtab-agent survey          what is mounted, what is free, what would be trimmed and what not
   trimtab-agent survey --json   the same, for programs
+  trimtab-agent trim            trim all of it, like fstrim -av
+  trimtab-agent trim --dry-run / what a trim of / would do
   trimtab-agent config          what is in force, and where it came from";
 
 #[derive(clap::Args, Debug)]
@@ -54,6 +57,8 @@ struct Global {
 enum Command {
     /// What is mounted, how full it is, and what a trim would do
     Survey(survey::Args),
+    /// Trim: all that can be, or these mount points
+    Trim(trim::Args),
     /// Answer the host's calls; what systemd starts
     Serve(serve::Args),
     /// What is in force, and where each setting came from
@@ -88,6 +93,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Survey(args)) => survey::run(&args, &roots, &config()?),
+            Some(Command::Trim(args)) => trim::run(&args, &roots, &config()?, self.global.quiet > 0),
             Some(Command::Serve(args)) => {
                 let config = config()?;
                 serve::run(args, roots, config)
@@ -100,7 +106,7 @@ impl Cli {
 
 /// How the process ends after an error: 2 where the configuration is at fault, as with a wrong argument; 1 otherwise.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    if error.is::<ConfigError>() || error.is::<trim::Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 /// Writes a result to stdout. Whoever has closed it wants no more, which is no error.

@@ -16,6 +16,8 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
+use crate::sys::Roots;
+
 /// The lock of a run in progress; dropping it lets the next one begin.
 #[derive(Debug)]
 pub struct TrimLock {
@@ -39,6 +41,11 @@ pub enum LockError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+/// The agent's folder in /run.
+pub fn folder(roots: &Roots) -> PathBuf {
+    roots.run.join("trimtab-agent")
 }
 
 /// Seconds since 1970.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use trimtab_proto::words::{FailureKind, FilesystemState, RunState, StopReason};
 
 use crate::{
-    lock,
+    lock::{self, TrimLock},
     trim::report::{Failure, Order, RunReport},
 };
 
@@ -49,17 +49,23 @@ impl Record {
 /// The runs, newest last.
 #[derive(Debug)]
 pub struct Runs {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
     boot_id: String,
     records: Vec<Record>,
 }
 
 impl Runs {
-    /// Reads what is kept in `folder` (run/trimtab-agent/runs) of this boot.
-    pub fn load(folder: PathBuf, boot_id: &str) -> Self {
+    /// Keeps nothing: for one run by hand.
+    pub fn in_memory(boot_id: &str) -> Self {
+        Self { folder: None, boot_id: boot_id.to_owned(), records: Vec::new() }
+    }
+
+    /// Reads what is kept of this boot in the agent's `folder` (run/trimtab-agent).
+    pub fn load(folder: &Path, boot_id: &str) -> Self {
+        let runs = folder.join("runs");
         let mut records = Vec::new();
         // No folder, no runs.
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(&runs).into_iter().flatten().flatten() {
             let path = entry.path();
             match read(&path) {
                 Ok(record) if record.report.boot_id == boot_id => records.push(record),
@@ -70,8 +76,14 @@ impl Runs {
             }
         }
         records.sort_by_key(|r| r.written_unix_secs);
-        let mut runs = Self { folder, boot_id: boot_id.to_owned(), records };
-        runs.close_the_interrupted();
+        let mut runs = Self { folder: Some(runs), boot_id: boot_id.to_owned(), records };
+        // While somebody trims, an open run may be that one: it is no business of this agent.
+        if runs.records.iter().any(|r| r.report.state != RunState::Ended) {
+            match TrimLock::take(folder) {
+                Ok(_lock) => runs.close_the_interrupted(),
+                Err(_) => runs.records.retain(|r| r.report.state == RunState::Ended),
+            }
+        }
         runs
     }
 
@@ -88,7 +100,7 @@ impl Runs {
     /// Notes on disk alone that a run has begun, so that the next agent knows of it should this one die.
     pub fn note_begin(&self, record: &Record) {
         if let Err(error) = self.write(record) {
-            tracing::warn!("cannot note in {} that a run began: {error}", self.folder.display());
+            tracing::warn!("cannot note that run {} began: {error}", record.report.run_id);
         }
     }
 
@@ -96,18 +108,19 @@ impl Runs {
     /// process, and the log says so.
     pub fn keep(&mut self, record: Record) {
         if let Err(error) = self.write(&record) {
+            let run_id = &record.report.run_id;
             tracing::warn!(
-                "cannot keep the report of run {} in {}: {error}; it is lost when this agent ends",
-                record.report.run_id,
-                self.folder.display()
+                "cannot keep the report of run {run_id}: {error}; it is lost when this agent ends"
             );
         }
         self.records.retain(|r| r.report.run_id != record.report.run_id);
         self.records.push(record);
         while self.records.len() > KEPT {
             let oldest = self.records.remove(0);
-            // It may never have been written.
-            let _ = fs::remove_file(self.path(&oldest.report.run_id));
+            if let Some(path) = self.path(&oldest.report.run_id) {
+                // It may never have been written.
+                let _ = fs::remove_file(path);
+            }
         }
     }
 
@@ -138,14 +151,16 @@ impl Runs {
         }
     }
 
-    fn path(&self, run_id: &str) -> PathBuf {
-        self.folder.join(format!("{run_id}.json"))
+    fn path(&self, run_id: &str) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(format!("{run_id}.json")))
     }
 
     fn write(&self, record: &Record) -> io::Result<()> {
-        lock::make_folder(&self.folder)?;
         debug_assert_eq!(record.report.boot_id, self.boot_id);
-        let path = self.path(&record.report.run_id);
+        let Some(path) = self.path(&record.report.run_id) else { return Ok(()) };
+        if let Some(folder) = path.parent() {
+            lock::make_folder(folder)?;
+        }
         let partial = path.with_extension("new");
         let file =
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
@@ -240,8 +255,8 @@ mod tests {
     #[test]
     fn the_last_sixteen_outlive_the_agent() {
         let tmp = tempfile::tempdir().unwrap();
-        let folder = tmp.path().join("trimtab-agent/runs");
-        let mut runs = Runs::load(folder.clone(), BOOT);
+        let folder = tmp.path().join("trimtab-agent");
+        let mut runs = Runs::load(&folder, BOOT);
         for n in 0..20 {
             runs.keep(record(n, 5, RunState::Ended));
         }
@@ -249,21 +264,24 @@ mod tests {
         runs.raise_fence(&newest.report.run_id, 9);
         runs.raise_fence(&newest.report.run_id, 3);
 
-        let again = Runs::load(folder.clone(), BOOT);
+        let again = Runs::load(&folder, BOOT);
         assert_eq!(again.records.len(), KEPT);
         assert_eq!(again.get(&newest.report.run_id).unwrap().report.fence, 9);
         assert_eq!(again.get(&record(3, 0, RunState::Ended).report.run_id), None);
         assert_eq!(again.last_end_unix_secs(), Some(19));
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), KEPT);
-        assert_eq!(Runs::load(folder, "another boot").records, vec![]);
+        assert_eq!(fs::read_dir(folder.join("runs")).unwrap().count(), KEPT);
+        assert_eq!(Runs::load(&folder, "another boot").records, vec![]);
     }
 
     #[test]
     fn a_run_that_was_cut_off_is_closed() {
         let tmp = tempfile::tempdir().unwrap();
         let cut_off = record(1, 1, RunState::Running);
-        Runs::load(tmp.path().into(), BOOT).keep(cut_off.clone());
-        let report = Runs::load(tmp.path().into(), BOOT).get(&cut_off.report.run_id).unwrap().report.clone();
+        Runs::load(tmp.path(), BOOT).note_begin(&cut_off);
+        let held = TrimLock::take(tmp.path()).unwrap();
+        assert_eq!(Runs::load(tmp.path(), BOOT).records, vec![], "somebody is at it");
+        drop(held);
+        let report = Runs::load(tmp.path(), BOOT).get(&cut_off.report.run_id).unwrap().report.clone();
         assert_eq!((report.state, report.stop), (RunState::Ended, Some(StopReason::Shutdown)));
         assert_eq!(report.filesystems[0].state, FilesystemState::Partial);
         assert_eq!(report.filesystems[0].claimed, Some(7), "what was done is still said");
@@ -273,6 +291,8 @@ mod tests {
     #[test]
     fn what_is_not_ours_is_passed_over() {
         let tmp = tempfile::tempdir().unwrap();
+        let runs = tmp.path().join("runs");
+        fs::create_dir(&runs).unwrap();
         let good = record(1, 1, RunState::Ended);
         let text = serde_json::to_string(&good).unwrap();
         for (name, text) in [
@@ -281,13 +301,13 @@ mod tests {
             ("renamed.json", &text),
             ("binary.json", "\u{0}\u{1}"),
         ] {
-            fs::write(tmp.path().join(name), text).unwrap();
+            fs::write(runs.join(name), text).unwrap();
         }
-        fs::create_dir(tmp.path().join("folder.json")).unwrap();
-        let file = fs::File::create(tmp.path().join("huge.json")).unwrap();
+        fs::create_dir(runs.join("folder.json")).unwrap();
+        let file = fs::File::create(runs.join("huge.json")).unwrap();
         file.set_len(MAX_FILE_BYTES + 1).unwrap();
         let other = text.replace(SCHEMA, "trimtab-agent.run/9");
-        fs::write(tmp.path().join(format!("{}.json", good.report.run_id)), other).unwrap();
-        assert_eq!(Runs::load(tmp.path().into(), BOOT).records, vec![]);
+        fs::write(runs.join(format!("{}.json", good.report.run_id)), other).unwrap();
+        assert_eq!(Runs::load(tmp.path(), BOOT).records, vec![]);
     }
 }

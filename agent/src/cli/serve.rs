@@ -11,6 +11,8 @@ use tokio::{
 use crate::{
     config::{Config, Listen},
     listen::{self, Gate, Listener},
+    lock,
+    runs::Runs,
     service::{AgentService, HostPolicy},
     surveyor::Surveyor,
     sys::{Roots, system},
@@ -44,20 +46,22 @@ pub(super) fn runtime() -> anyhow::Result<runtime::Runtime> {
         .context("cannot start the event loop")
 }
 
-/// The engine of this guest, with /proc/self/exe as its worker.
-pub(super) fn engine(roots: &Roots) -> anyhow::Result<(Engine, String)> {
+/// The engine of this guest, with /proc/self/exe as its worker, and what `uname -r` says. `runs` makes the account of
+/// this boot's runs.
+pub(super) fn engine(roots: &Roots, runs: impl FnOnce(&str) -> Runs) -> anyhow::Result<(Engine, String)> {
     let system = system::read(roots)?;
+    let runs = runs(&system.boot_id);
     let guest = Guest {
         roots: roots.clone(),
         worker: roots.proc.join("self/exe"),
         boot_id: system.boot_id,
         kernel: system.kernel.parse().unwrap_or_default(),
     };
-    Ok((Engine::new(guest), system.kernel))
+    Ok((Engine::new(guest, runs), system.kernel))
 }
 
 async fn serve(args: Args, roots: Roots, config: Config) -> anyhow::Result<()> {
-    let (engine, kernel) = engine(&roots)?;
+    let (engine, kernel) = engine(&roots, |boot_id| Runs::load(&lock::folder(&roots), boot_id))?;
     let (listener, place) = match Listener::handed()? {
         Some(handed) => (handed, "the socket that systemd handed over".to_owned()),
         None => {

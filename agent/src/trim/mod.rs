@@ -132,9 +132,8 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine that knows the runs of this boot.
-    pub fn new(guest: Guest) -> Self {
-        let runs = Runs::load(guest.roots.run.join("trimtab-agent/runs"), &guest.boot_id);
+    /// An engine that knows `runs`.
+    pub fn new(guest: Guest, runs: Runs) -> Self {
         let house = House { roots: guest.roots, worker: guest.worker, kernel: guest.kernel };
         Self {
             inner: Arc::new(Inner {
@@ -234,7 +233,7 @@ impl Engine {
         if !privilege::may_trim(&house.roots) {
             return Err(Refused::NotPrivileged);
         }
-        let lock = TrimLock::take(&house.roots.run.join("trimtab-agent")).map_err(|error| match error {
+        let lock = TrimLock::take(&lock::folder(&house.roots)).map_err(|error| match error {
             LockError::Busy { since_unix_secs } => Refused::Busy { since_unix_secs },
             unusable @ LockError::Unusable { .. } => Refused::Lock(unusable),
         })?;
