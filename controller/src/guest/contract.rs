@@ -146,3 +146,112 @@ fn remember<T: PartialEq>(
     known.insert(id.to_owned(), now);
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use v1::trim_event::What;
+
+    use super::*;
+
+    const GENEROUS: Budget = Budget { burst: 1 << 40, per_sec: 0 };
+
+    fn stream(budget: Budget) -> Contract {
+        Contract::new("r".into(), budget)
+    }
+
+    fn state(state: RunState) -> What {
+        What::State(v1::RunReport {
+            run_id: "r".into(),
+            boot_id: "b".into(),
+            state: state.into(),
+            ..Default::default()
+        })
+    }
+
+    fn progress(id: u32, passed: Option<u64>, bytes: u64, written: u64) -> What {
+        let sent = v1::Sent { device_id: format!("8:{id}"), bytes: Some(bytes), written: Some(written) };
+        What::Progress(v1::Progress { filesystem_id: "8:1".into(), passed, of: 1 << 30, sent: vec![sent] })
+    }
+
+    fn take(contract: &mut Contract, seq: u64, what: What) -> Result<bool, String> {
+        let event = v1::TrimEvent { seq, elapsed_ms: seq, what: Some(what) };
+        contract.take(event, Duration::ZERO).map(|(_, moved)| moved).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_moves() {
+        let mut contract = stream(GENEROUS);
+        let fs = |state, claimed, duration_ms| {
+            What::Filesystem(v1::FilesystemRun {
+                filesystem_id: "8:1".into(),
+                state,
+                claimed,
+                duration_ms,
+                passed: 10,
+                ..Default::default()
+            })
+        };
+        for (seq, (name, what, moves)) in [
+            ("the first state", state(RunState::Running), true),
+            ("the same state", state(RunState::Running), false),
+            ("a disk is named", progress(0, None, 0, 0), true),
+            ("the same again", progress(0, None, 0, 0), false),
+            ("a first range", progress(0, Some(5), 0, 0), true),
+            ("the same range", progress(0, Some(5), 0, 0), false),
+            ("no word on ranges", progress(0, None, 0, 0), false),
+            ("bytes were sent", progress(0, Some(5), 1, 0), true),
+            ("bytes were written", progress(0, Some(5), 1, 1), true),
+            ("another disk", progress(7, Some(5), 1, 1), true),
+            ("the filesystem runs", fs(2, None, 1), true),
+            ("time passes", fs(2, None, 2), false),
+            ("it claims", fs(2, Some(1), 2), true),
+            ("it is done", fs(4, Some(1), 2), true),
+            ("paused", state(RunState::Paused), true),
+            ("paused again", state(RunState::Paused), false),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let seq = u64::try_from(seq).unwrap() + 1;
+            assert_eq!(take(&mut contract, seq, what), Ok(moves), "{name}");
+        }
+        assert!(contract.paused());
+    }
+
+    #[test]
+    fn what_breaks_it() {
+        let begun = || {
+            let mut contract = stream(GENEROUS);
+            take(&mut contract, 5, state(RunState::Running)).unwrap();
+            contract
+        };
+        let error = take(&mut stream(GENEROUS), 1, progress(0, None, 0, 0)).unwrap_err();
+        assert_eq!(error, "what: the first event is not the run's state");
+        assert_eq!(take(&mut begun(), 5, state(RunState::Running)).unwrap_err(), "seq: 5 after 5");
+        assert_eq!(take(&mut stream(GENEROUS), 0, state(RunState::Running)).unwrap_err(), "seq: 0 after 0");
+        let mut other = Contract::new("q".into(), GENEROUS);
+        let error = take(&mut other, 1, state(RunState::Running)).unwrap_err();
+        assert_eq!(error, "run_id: of another run than the one that was asked for");
+    }
+
+    #[test]
+    fn events_are_counted_against_time() {
+        let mut contract = stream(Budget { burst: 2, per_sec: 1 });
+        let mut at = |seq, secs| {
+            let event = v1::TrimEvent { seq, elapsed_ms: 0, what: Some(state(RunState::Running)) };
+            contract.take(event, Duration::from_secs(secs)).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!((at(1, 0), at(2, 0), at(3, 1)), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(at(4, 1).unwrap_err(), "4 events, 3 are allowed by then");
+    }
+
+    #[test]
+    fn ever_new_names_are_not_remembered() {
+        let mut contract = stream(GENEROUS);
+        take(&mut contract, 1, state(RunState::Running)).unwrap();
+        let error =
+            (0..).zip(2..).find_map(|(id, seq)| take(&mut contract, seq, progress(id, None, 0, 0)).err());
+        assert_eq!(error.unwrap(), "more than 4096 filesystems or disks in one run");
+        assert_eq!(contract.disks.len(), MAX_DEVICES);
+    }
+}

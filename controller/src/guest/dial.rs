@@ -160,3 +160,39 @@ fn silent(endpoint: &Endpoint, limit: Duration) -> Trouble {
     Trouble::new(Kind::AgentSilent, format!("{endpoint} did not take the connection within {limit:?}"))
         .hint("is the guest paused, hung, or still booting?")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_of_a_cid() {
+        let said = |errno: Errno| match vsock_refused(Cid(7), &io::Error::from(errno)) {
+            Failed::NoListener => "again".to_owned(),
+            Failed::Silent => "silent".to_owned(),
+            Failed::For(trouble) => format!("{:?}: {trouble}", trouble.kind),
+        };
+        for (errno, expected) in [
+            (Errno::ECONNRESET, "again"),
+            (Errno::ETIMEDOUT, "silent"),
+            (Errno::ENODEV, "NoAgent: this host has no VM with CID 7"),
+            (Errno::EAFNOSUPPORT, "NoAgent: this host's kernel has no vsock"),
+            (Errno::EPERM, "NoPermission: this user may not connect to vsock CID 7"),
+            (Errno::EIO, "NoAgent: cannot connect to vsock CID 7"),
+        ] {
+            let said = said(errno);
+            assert!(said.starts_with(expected), "{errno}: {said}");
+        }
+    }
+
+    /// Whatever this machine has of vsock, a CID without a VM ends within the bound.
+    #[tokio::test]
+    async fn a_dead_cid_is_no_hang() {
+        let limits = Limits { connect: Duration::from_millis(300), ..Limits::default() };
+        let endpoint = Endpoint::Vsock { cid: Cid(4_000_000_000), port: Port::AGENT };
+        let began = Instant::now();
+        let trouble = dial(&endpoint, &limits).await.err().unwrap();
+        assert!(matches!(trouble.kind, Kind::NoAgent | Kind::AgentSilent | Kind::NoPermission), "{trouble}");
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+}

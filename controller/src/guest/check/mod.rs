@@ -8,6 +8,8 @@
 
 use std::fmt;
 
+#[cfg(test)]
+mod arbitrary;
 mod field;
 mod hello;
 mod run;
