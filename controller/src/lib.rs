@@ -1,6 +1,7 @@
 //! The controller on a virtualization host: follows what a guest trimmed down to its image, and says what came back.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
+mod blocking;
 pub mod guest;
 pub mod image;
 pub mod inventory;
