@@ -22,6 +22,11 @@ build: ## build trimtab for the tests
 agent-quick: ## build the agent for the rig's guests: static, quick to build
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build -p trimtab-agent --profile quick --target $(TRIPLE)
 
+.PHONY: guest
+guest: agent-quick ## boot a throwaway guest with two disks and a shell on this terminal
+	@tests/setup demo
+	cargo run -q -p trimtab-tests --bin guest
+
 .PHONY: check
 check: ## formatting, clippy and licences, warnings as errors
 	@tests/setup check

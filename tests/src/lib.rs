@@ -9,6 +9,7 @@ pub mod guest;
 pub mod hostile;
 pub mod hybrid;
 pub mod keeper;
+pub mod loop_disk;
 pub mod programs;
 
 /// A mebibyte, in bytes.

@@ -1,4 +1,4 @@
-//! Where the rig's own files and the programs under test are.
+//! Where the rig's own files, its temporary directories and the programs under test are.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,15 @@ pub fn agent() -> Result<PathBuf> {
 pub fn vsock_device() -> Result<PathBuf> {
     let path = cache_directory()?.join("tools/bin/vhost-device-vsock");
     built(path, "tests/setup test")
+}
+
+/// A new directory for images and sockets. Its maker removes it.
+///
+/// Not in /tmp, which may be memory.
+pub(crate) fn new_directory() -> Result<PathBuf> {
+    let parent = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    let directory = tempfile::Builder::new().prefix("trimtab-").tempdir_in(&parent);
+    Ok(directory.with_context(|| format!("cannot make a directory in {}", parent.display()))?.keep())
 }
 
 /// What is slow to make and outlives a clone.

@@ -1,22 +1,16 @@
-//! The controller's inventory file for guests of the rig.
+//! The controller's inventory file for a guest of the rig.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::Guest;
+use super::spec::Place;
 
-/// Writes an inventory with `guests`. Their disks are left to QMP, as on a real host.
-pub(super) fn write(path: &Path, guests: &[&Guest]) -> Result<()> {
-    let mut text = String::new();
-    for guest in guests {
-        text.push_str(&format!(
-            "[[vm]]\nname = {:?}\nagent = {:?}\nqmp = {:?}\n\n",
-            guest.name(),
-            guest.agent_endpoint(),
-            guest.qmp_socket().display().to_string()
-        ));
-    }
+/// Writes an inventory with one guest. Its disks are left to QMP, as on a real host.
+pub(super) fn write(path: &Path, name: &str, place: &Place) -> Result<()> {
+    let agent = format!("unix:{}", place.vsock().display());
+    let qmp = place.qmp().display().to_string();
+    let text = format!("[[vm]]\nname = {name:?}\nagent = {agent:?}\nqmp = {qmp:?}\n");
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -17,6 +17,7 @@ mod pool;
 mod qmp;
 mod shell;
 mod spec;
+mod terminal;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,12 +33,13 @@ pub use disk::{Discard, Disk, DiskSpec, Format, FrontEnd, allocated_bytes};
 pub use hybrid::connect as connect_vsock;
 pub use pool::Lease;
 pub use spec::GuestSpec;
+pub use terminal::run_on_this_terminal;
 
 use crate::keeper::Keeper;
 use crate::programs;
 use qmp::Qmp;
 use shell::{Output, Shell};
-use spec::Place;
+use spec::{Console, Place};
 
 /// The port that an agent listens on.
 pub const AGENT_PORT: u32 = 874;
@@ -66,18 +68,8 @@ pub struct Guest {
 impl Guest {
     /// Boots a guest and returns when it takes commands.
     pub fn boot(spec: GuestSpec) -> Result<Self> {
-        // Not in /tmp, which may be memory: images lie here.
-        let parent = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
-        let place = Place(tempfile::Builder::new().prefix("trimtab-").tempdir_in(parent)?.keep());
-        let directory = Keeper::clean_up(&remove(&place.0))?;
-        let image = initrd::base_image()?;
-        initrd::write(&place.initrd(), &spec.all_files()?)?;
-        fs::create_dir(place.images())?;
-        let images: Vec<PathBuf> =
-            spec.disks.iter().map(|disk| disk.create(&place.images())).collect::<Result<_>>()?;
-
-        let vsock_device = start_vsock_device(&place)?;
-        let command = spec.command_line(&place, &image.join("vmlinuz"), &images);
+        let Prepared { place, directory, vsock_device, images, command } =
+            Prepared::new(&spec, Console::Log)?;
         let qemu = Keeper::run(&command, &place.qemu_log(), "")?;
         let started = Shell::wait_for_boot(&place.shell(), BOOT_LIMIT)
             .and_then(|shell| Ok((shell, Qmp::connect(&place.rig_qmp())?)));
@@ -126,8 +118,8 @@ impl Guest {
         let (chunks, bytes) = (mib.div_ceil(8), mib.saturating_mul(crate::MIB));
         self.sh(&format!(
             "[ -e /run/noise ] || head -c 8388608 /dev/urandom >/run/noise
-             for i in $(seq {chunks}); do cat /run/noise; done | head -c {bytes} >'{path}'
-             sync '{path}'"
+             for i in $(seq {chunks}); do cat /run/noise; done >'{path}'
+             truncate -s {bytes} '{path}'; sync '{path}'"
         ))?;
         Ok(())
     }
@@ -183,7 +175,7 @@ impl Guest {
     /// Writes an inventory that holds this guest alone and returns its path.
     pub fn write_inventory(&self) -> Result<PathBuf> {
         let path = self.place.0.join("inventory.toml");
-        inventory::write(&path, &[self])?;
+        inventory::write(&path, &self.name, &self.place)?;
         Ok(path)
     }
 
@@ -245,6 +237,30 @@ impl Guest {
     fn locked<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
         // A panicked test leaves no half-made state behind these locks.
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All that a guest has before QEMU starts.
+struct Prepared {
+    place: Place,
+    images: Vec<PathBuf>,
+    command: Vec<String>,
+    vsock_device: Keeper,
+    directory: Keeper,
+}
+
+impl Prepared {
+    fn new(spec: &GuestSpec, console: Console) -> Result<Self> {
+        let place = Place(programs::new_directory()?);
+        let directory = Keeper::clean_up(&remove(&place.0))?;
+        let image = initrd::base_image()?;
+        initrd::write(&place.initrd(), &spec.all_files()?)?;
+        fs::create_dir(place.images())?;
+        let images: Vec<PathBuf> =
+            spec.disks.iter().map(|disk| disk.create(&place.images())).collect::<Result<_>>()?;
+        let vsock_device = start_vsock_device(&place)?;
+        let command = spec.command_line(&place, &image.join("vmlinuz"), &images, console);
+        Ok(Self { place, images, command, vsock_device, directory })
     }
 }
 

@@ -13,6 +13,15 @@ const AGENT_IN_GUEST: &str = "/usr/bin/trimtab-agent";
 /// PCI slots into which disks can be put while the guest runs.
 pub(super) const HOT_PLUG_SLOTS: u8 = 12;
 
+/// Where the guest's console goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Console {
+    /// To a file; the rig gives the commands.
+    Log,
+    /// To this terminal; a person gives the commands.
+    Terminal,
+}
+
 /// A guest to be. Starts as one with 512 MiB, one processor, the agent and no disk.
 #[derive(Clone, Debug)]
 pub struct GuestSpec {
@@ -82,7 +91,13 @@ impl GuestSpec {
     }
 
     /// QEMU's command line. Software emulation always: the rig is to work where there is no KVM.
-    pub(super) fn command_line(&self, place: &Place, kernel: &Path, images: &[PathBuf]) -> Vec<String> {
+    pub(super) fn command_line(
+        &self,
+        place: &Place,
+        kernel: &Path,
+        images: &[PathBuf],
+        console: Console,
+    ) -> Vec<String> {
         let memory = self.memory_mib;
         let mut line: Vec<String> = vec!["qemu-system-x86_64".into()];
         let mut add = |option: &str, value: String| line.extend([option.to_owned(), value]);
@@ -96,8 +111,17 @@ impl GuestSpec {
         add("-object", format!("memory-backend-memfd,id=memory,size={memory}M,share=on"));
         add("-kernel", kernel.display().to_string());
         add("-initrd", place.initrd().display().to_string());
-        add("-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on".into());
-        add("-serial", format!("file:{}", place.console().display()));
+        let append = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on";
+        match console {
+            Console::Log => {
+                add("-append", append.into());
+                add("-serial", format!("file:{}", place.console().display()));
+            }
+            Console::Terminal => {
+                add("-append", format!("{append} rig.shell=console"));
+                add("-serial", "mon:stdio".into());
+            }
+        }
         add("-pidfile", place.pid_file().display().to_string());
 
         let listen = "server=on,wait=off";

@@ -1,9 +1,12 @@
 //! The rig proves itself, with the guest's own `fstrim`: whoever doubts a result of the other suites looks here first.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
-use trimtab_tests::guest::{Discard, DiskSpec, Format, FrontEnd, Guest, GuestSpec};
+use trimtab_tests::guest::{
+    AGENT_PORT, Discard, DiskSpec, Format, FrontEnd, Guest, GuestSpec, connect_vsock,
+};
 use trimtab_tests::{GIB, MIB};
 
 const EXT4: &str = "mke2fs -q -t ext4 -E lazy_itable_init=0,lazy_journal_init=0";
@@ -85,6 +88,22 @@ fn disks_that_are_there_at_boot_are_found_and_outlive_a_reboot() -> Result<()> {
         let device = guest.disk(name)?.device;
         assert_eq!(guest.sh(&format!("head -n 1 {device}"))?.trim(), name);
     }
+    Ok(())
+}
+
+#[test]
+fn a_connection_through_the_hybrid_socket_reaches_the_agent_also_after_a_reboot() -> Result<()> {
+    let guest = Guest::boot(GuestSpec::new("vsock"))?;
+    // Nobody listens: the device closes, which a caller must tell from an answer.
+    assert!(connect_vsock(&guest.vsock_socket(), AGENT_PORT, Duration::ZERO).is_err());
+    guest.start_agent("")?;
+    let first = connect_vsock(&guest.vsock_socket(), AGENT_PORT, Duration::ZERO)?;
+    guest.reboot()?;
+    assert!(connect_vsock(&guest.vsock_socket(), AGENT_PORT, Duration::ZERO).is_err());
+    guest.start_agent("")?;
+    drop(first);
+    guest.stop_agent()?;
+    assert!(connect_vsock(&guest.vsock_socket(), AGENT_PORT, Duration::ZERO).is_err());
     Ok(())
 }
 
