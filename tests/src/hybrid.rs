@@ -97,3 +97,18 @@ pub async fn accepted(mut stream: UnixStream) -> Option<UnixStream> {
     stream.write_all(b"OK 1073741824\n").await.ok()?;
     Some(stream)
 }
+
+/// Puts the handshake in front of an agent that listens on the unix socket `agent` (`trimtab-agent serve --listen
+/// unix:PATH`), as a monitor does for a guest's port.
+pub fn forward(path: &Path, agent: PathBuf) -> io::Result<Serving> {
+    serve(path, move |mut stream| {
+        let agent = agent.clone();
+        async move {
+            let Ok(mut agent) = UnixStream::connect(&agent).await else { return };
+            if asked_port(&mut stream).await.is_some() && stream.write_all(b"OK 1073741824\n").await.is_ok() {
+                // Either side may hang up.
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut agent).await;
+            }
+        }
+    })
+}

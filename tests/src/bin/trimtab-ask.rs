@@ -1,26 +1,31 @@
 //! Asks one agent one thing, as the controller's library does, and says what came of it and how much memory it took.
 //!
-//! `trimtab-ask ADDRESS hello|survey|trim`: one line, the kind and text of the trouble or "ok"; then "VmHWM KiB".
+//! `trimtab-ask ADDRESS hello|survey|trim [FILESYSTEM]`: one line, the kind and text of the trouble or "ok"; then
+//! "VmHWM KiB". A trim that names no filesystem asks for one that no guest has, so that an honest agent trims
+//! nothing.
 
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use trimtab_controller::{
     guest::{AgentClient, Limits},
-    model::run::{RunEvent, TrimOrder},
+    model::{
+        run::{RunEvent, Target, TrimOrder},
+        trouble::Trouble,
+    },
     trim::ports::{Guest, RunStream},
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
-    let address = args.next().context("usage: trimtab-ask ADDRESS hello|survey|trim")?;
+    let address = args.next().context("usage: trimtab-ask ADDRESS hello|survey|trim [FILESYSTEM]")?;
     let agent = AgentClient::new(address.parse()?, Limits::default());
     let outcome = match args.next().as_deref() {
         Some("hello") => agent.hello().await.map(drop),
         Some("survey") => agent.survey().await.map(drop),
-        Some("trim") => trim(&agent).await,
-        _ => bail!("usage: trimtab-ask ADDRESS hello|survey|trim"),
+        Some("trim") => trim(&agent, args.next().unwrap_or_else(|| "0:0".to_owned())).await,
+        _ => bail!("usage: trimtab-ask ADDRESS hello|survey|trim [FILESYSTEM]"),
     };
     match outcome {
         Ok(()) => print(format_args!("ok")),
@@ -32,12 +37,12 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn trim(agent: &AgentClient) -> Result<(), trimtab_controller::model::trouble::Trouble> {
+async fn trim(agent: &AgentClient, filesystem_id: String) -> Result<(), Trouble> {
     let order = TrimOrder {
         run_id: "00000000-0000-4000-8000-000000000000".to_owned(),
         fence: 1,
         boot_id: String::new(),
-        targets: Vec::new(),
+        targets: vec![Target { filesystem_id, min_extent_bytes: 0 }],
         pace: None,
         deadline: Duration::from_secs(60),
         linger: Duration::ZERO,
