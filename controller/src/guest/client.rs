@@ -67,7 +67,8 @@ impl AgentClient {
 
     /// Connects. The transport makes one connection and never a second one.
     async fn call(&self, asked: Asked<'_>, bytes: Budget) -> Result<Call, Trouble> {
-        let (io, line) = guard(dial(&self.endpoint, &self.limits).await?, bytes);
+        let io = dial(&self.endpoint, &self.limits).await?;
+        let (io, line) = guard(io, bytes, self.limits.keepalive_timeout);
         let slot = Mutex::new(Some(TokioIo::new(io)));
         let connector = service_fn(move |_| {
             let io = slot.lock().ok().and_then(|mut slot| slot.take());

@@ -2,7 +2,8 @@
 //! any time, so that no task keeps a hostile guest's socket open after its caller has gone.
 //!
 //! ```text
-//! open ──┬─> closed     the guest's end: EOF or a reset
+//! open ──┬─> quiet      nothing came for as long as a ping's answer may take; open again with the next byte
+//!        ├─> closed     the guest's end: EOF or a reset
 //!        ├─> flood      more bytes than the budget allows
 //!        ├─> not_http2  the first frame is not SETTINGS (RFC 9113, 3.4)
 //!        └─> hung_up    our end: the `Line` was dropped
@@ -13,6 +14,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
@@ -33,6 +35,8 @@ const SHOWN_BYTES: usize = 24;
 pub(super) enum Ending {
     /// It has not.
     Open,
+    /// It has not, but nothing came for so long that a ping must have been in vain.
+    Quiet,
     /// The guest's end closed it or reset it.
     Closed,
     /// So many bytes came, and so many are allowed by then.
@@ -46,12 +50,22 @@ pub(super) enum Ending {
 #[derive(Debug)]
 struct Shared {
     ending: Mutex<Ending>,
+    last_byte: Mutex<Instant>,
+    quiet_after: Duration,
     reader: AtomicWaker,
 }
 
 impl Shared {
     fn ending(&self) -> Ending {
         self.ending.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.last_byte.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= self.quiet_after
+    }
+
+    fn heard(&self) {
+        *self.last_byte.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     fn end(&self, ending: Ending) {
@@ -63,7 +77,7 @@ impl Shared {
 
     fn still_up(&self) -> io::Result<()> {
         match self.ending() {
-            Ending::Open | Ending::Closed => Ok(()),
+            Ending::Open | Ending::Quiet | Ending::Closed => Ok(()),
             ending => Err(io::Error::new(io::ErrorKind::ConnectionAborted, format!("{ending:?}"))),
         }
     }
@@ -78,7 +92,10 @@ pub(super) struct Line {
 impl Line {
     /// How the connection ended, if it has.
     pub(super) fn ending(&self) -> Ending {
-        self.shared.ending()
+        match self.shared.ending() {
+            Ending::Open if self.shared.is_quiet() => Ending::Quiet,
+            ending => ending,
+        }
     }
 }
 
@@ -100,9 +117,14 @@ pub(super) struct Guarded<S> {
     shared: Arc<Shared>,
 }
 
-/// Puts a connection under guard.
-pub(super) fn guard<S>(inner: S, budget: Budget) -> (Guarded<S>, Line) {
-    let shared = Arc::new(Shared { ending: Mutex::new(Ending::Open), reader: AtomicWaker::new() });
+/// Puts a connection under guard. `quiet_after` is how long a ping's answer may take.
+pub(super) fn guard<S>(inner: S, budget: Budget, quiet_after: Duration) -> (Guarded<S>, Line) {
+    let shared = Arc::new(Shared {
+        ending: Mutex::new(Ending::Open),
+        last_byte: Mutex::new(Instant::now()),
+        quiet_after,
+        reader: AtomicWaker::new(),
+    });
     let guarded = Guarded {
         inner,
         budget,
@@ -120,6 +142,7 @@ impl<S> Guarded<S> {
             self.shared.end(Ending::Closed);
             return Ok(());
         }
+        self.shared.heard();
         self.came = self.came.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let allowed = self.budget.after(self.since.elapsed());
         if self.came > allowed {
@@ -190,12 +213,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
 
+    const NEVER: Duration = Duration::MAX;
     const PLENTY: Budget = Budget { burst: 1000, per_sec: 0 };
 
     #[test]
@@ -218,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_http2_ends_it() {
         let (ours, mut theirs) = duplex(4096);
-        let (mut guarded, line) = guard(ours, PLENTY);
+        let (mut guarded, line) = guard(ours, PLENTY, NEVER);
         theirs.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
         guarded.read(&mut [0; 100]).await.unwrap_err();
         assert_eq!(line.ending(), Ending::NotHttp2(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()));
@@ -227,7 +249,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_budget_grows_with_time() {
         let (ours, mut theirs) = duplex(4096);
-        let (mut guarded, line) = guard(ours, Budget { burst: 10, per_sec: 5 });
+        let (mut guarded, line) = guard(ours, Budget { burst: 10, per_sec: 5 }, NEVER);
         theirs.write_all(b"\0\0\0\x04\0\0\0\0\0x").await.unwrap();
         guarded.read_exact(&mut [0; 10]).await.unwrap();
         tokio::time::advance(Duration::from_secs(2)).await;
@@ -241,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn hanging_up_wakes_a_reader() {
         let (ours, _theirs) = duplex(4096);
-        let (mut guarded, line) = guard(ours, PLENTY);
+        let (mut guarded, line) = guard(ours, PLENTY, NEVER);
         let reader = tokio::spawn(async move { guarded.read_u8().await });
         tokio::task::yield_now().await;
         drop(line);
@@ -252,9 +274,22 @@ mod tests {
     #[tokio::test]
     async fn the_end_is_noticed() {
         let (ours, theirs) = duplex(4096);
-        let (mut guarded, line) = guard(ours, PLENTY);
+        let (mut guarded, line) = guard(ours, PLENTY, NEVER);
         drop(theirs);
         guarded.read_u8().await.unwrap_err();
         assert_eq!(line.ending(), Ending::Closed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quiet_until_the_next_byte() {
+        let (ours, mut theirs) = duplex(4096);
+        let (mut guarded, line) = guard(ours, PLENTY, Duration::from_secs(20));
+        tokio::time::advance(Duration::from_secs(19)).await;
+        assert_eq!(line.ending(), Ending::Open);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(line.ending(), Ending::Quiet);
+        theirs.write_all(b"\0").await.unwrap();
+        guarded.read_u8().await.unwrap();
+        assert_eq!(line.ending(), Ending::Open);
     }
 }

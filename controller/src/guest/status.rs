@@ -80,7 +80,7 @@ impl Asked<'_> {
                 let shown = safe_within(&String::from_utf8_lossy(bytes), 60);
                 return self.nonsense(format!("it speaks no HTTP/2 but began with \"{shown}\""));
             }
-            Ending::Open | Ending::Closed | Ending::HungUp => {}
+            Ending::Open | Ending::Quiet | Ending::Closed | Ending::HungUp => {}
         }
         if status.source().is_some() {
             if let Some(error) = sources().find_map(|error| error.downcast_ref::<h2::Error>()) {
@@ -91,8 +91,8 @@ impl Asked<'_> {
                     return self.nonsense(error);
                 }
             }
-            if status.code() == Code::Unavailable && *ending == Ending::Open {
-                return self.lost("gave no sign of life, pings stayed unanswered,");
+            if *ending == Ending::Quiet {
+                return self.lost("gave no sign of life, not even to pings,");
             }
             return self.lost("broke");
         }

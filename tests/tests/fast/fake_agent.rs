@@ -125,6 +125,24 @@ async fn a_pause_is_no_stall() {
     assert_eq!(run.next().await.unwrap().unwrap_err().kind, Kind::AgentSilent);
 }
 
+/// A guest that hangs as a whole answers no ping: the keepalive finds out long before the stall limit.
+#[tokio::test]
+async fn a_hung_guest_is_lost() {
+    let hang = Step::Do(Arc::new(|| std::thread::sleep(Duration::from_secs(2))));
+    let limits = Limits {
+        keepalive_interval: Duration::from_millis(200),
+        keepalive_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let script = vec![state(RunState::Running), Step::Wait(Duration::from_millis(100)), hang, end()];
+    let (_folder, _serving, client) = serve(&FakeAgent::new(Script::new(survey(), script)), limits);
+    let mut run = client.trim(&order()).await.unwrap();
+    run.next().await.unwrap().unwrap();
+    let trouble = run.next().await.unwrap().unwrap_err();
+    assert_eq!(trouble.kind, Kind::AgentLost, "{trouble}");
+    assert!(trouble.text.contains("gave no sign of life"), "{trouble}");
+}
+
 #[tokio::test]
 async fn refusals() {
     use tonic::{Code, Status};
