@@ -27,6 +27,14 @@ guest: agent-quick ## boot a throwaway guest with two disks and a shell on this 
 	@tests/setup demo
 	cargo run -q -p trimtab-tests --bin guest
 
+# The builder's home and registry stand in panic messages otherwise.
+AGENT_REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+.PHONY: agent-static
+agent-static: ## build the agent as it is shipped: static, small
+	RUSTFLAGS="-C target-feature=+crt-static $(AGENT_REMAP)" \
+		cargo build -p trimtab-agent --profile agent --target $(TRIPLE)
+	@ls -l target/$(TRIPLE)/agent/trimtab-agent | awk '{ print $$5 " bytes  " $$9 }'
+
 .PHONY: check
 check: ## formatting, clippy and licences, warnings as errors
 	@tests/setup check
