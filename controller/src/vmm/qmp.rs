@@ -185,3 +185,24 @@ fn cannot_connect(socket: &Path, error: &io::Error) -> Trouble {
         _ => Trouble::new(Kind::NoQmp, format!("cannot connect to QMP socket {path}: {error}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_there_is_no_connection() {
+        let cases = [
+            ("not there", io::ErrorKind::NotFound, Kind::VmOff),
+            ("nobody listens", io::ErrorKind::ConnectionRefused, Kind::VmOff),
+            ("another user's", io::ErrorKind::PermissionDenied, Kind::NoPermission),
+            ("its queue is full", io::ErrorKind::WouldBlock, Kind::NoQmp),
+            ("no such luck", io::ErrorKind::Other, Kind::NoQmp),
+        ];
+        for (name, error, expected) in cases {
+            let trouble = cannot_connect(Path::new("/run/vm.qmp"), &error.into());
+            assert_eq!(trouble.kind, expected, "{name}");
+            assert!(trouble.text.contains("/run/vm.qmp"), "{name}: {trouble}");
+        }
+    }
+}
