@@ -2,11 +2,14 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
 mod blocking;
+pub mod cli;
+pub mod config;
 pub mod guest;
 pub mod image;
 pub mod inventory;
 pub mod layers;
 pub mod ledger;
 pub mod model;
+pub mod render;
 pub mod trim;
 pub mod vmm;

@@ -1,0 +1,31 @@
+//! A file a verb: arguments → calls → render. Prints only here and in `main`.
+
+pub mod args;
+pub mod exit;
+mod interrupt;
+mod journal;
+mod list;
+mod output;
+mod survey;
+mod trim;
+mod vms;
+
+use self::{
+    args::{Cli, Command},
+    output::Output,
+};
+
+/// Carries a command out and gives the exit code.
+pub async fn run(cli: Cli) -> u8 {
+    let Some(command) = cli.command else { return exit::OK };
+    let output = Output::new(&cli.global);
+    let verb = command.verb();
+    let result = match command {
+        Command::List(selection) => list::run(&cli.global, &selection, &output).await,
+        Command::Survey { selection, parallel } => {
+            survey::run(&cli.global, &selection, parallel, &output).await
+        }
+        Command::Trim(args) => trim::run(&cli.global, &args, &output).await,
+    };
+    result.unwrap_or_else(|trouble| output.failed(verb, &trouble))
+}

@@ -1,0 +1,62 @@
+//! `trimtab survey`: looks at VMs side by side and changes nothing.
+
+use super::{
+    args::{Global, Selection},
+    exit,
+    output::Output,
+    vms,
+};
+use crate::{
+    model::{trouble::Trouble, vm::Vm},
+    render::{json::survey::SurveyDocument, progress::Progress, survey::screen},
+    trim::{
+        event::{Stage, TurnEvent},
+        look::{Look, look},
+        many::side_by_side,
+        outcome::{Weight, weight_of},
+    },
+};
+
+/// What was seen of each VM, in the order that it was asked for.
+type Seen = Vec<(String, Result<Look, Trouble>)>;
+
+pub(super) async fn run(
+    global: &Global,
+    selection: &Selection,
+    parallel: Option<u16>,
+    output: &Output,
+) -> Result<u8, Trouble> {
+    let known = vms::load(global, parallel).await?;
+    let vms = known.select(selection)?;
+    let seen = look_at(vms, known.parallel(), &Progress::new(global.quiet || output.wants_events())).await;
+    Ok(show(&seen, output))
+}
+
+/// Looks at each VM; none of them holds up another.
+pub(super) async fn look_at(vms: Vec<Vm>, parallel: usize, progress: &Progress) -> Seen {
+    let names: Vec<String> = vms.iter().map(|vm| vm.name.clone()).collect();
+    let looks = side_by_side(vms, parallel, |vm| {
+        let progress = progress.clone();
+        async move {
+            progress.show(&vm.name, &TurnEvent::Stage(Stage::Looking));
+            let reached = vms::reach(&vm);
+            let seen = match &reached {
+                Ok(reached) => look(&reached.parts()).await,
+                Err(trouble) => Err(trouble.clone()),
+            };
+            progress.done(&vm.name);
+            seen
+        }
+    })
+    .await;
+    names.into_iter().zip(looks).collect()
+}
+
+/// Prints what was seen; a VM that could not be read weighs in the exit code, a cut does not: a survey only tells.
+pub(super) fn show(seen: &Seen, output: &Output) -> u8 {
+    let weights: Vec<Weight> =
+        seen.iter().map(|(_, result)| result.as_ref().map_or_else(weight_of, |_| Weight::Good)).collect();
+    let exit = exit::code(&weights);
+    output.result(&SurveyDocument::new(seen, exit), || screen(seen));
+    exit
+}

@@ -1,0 +1,105 @@
+//! `trimtab trim`: the first caller of a turn.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    args::{Global, TrimArgs},
+    exit, interrupt, journal,
+    output::Output,
+    survey, vms,
+};
+use crate::{
+    model::{
+        trouble::{Kind, Trouble},
+        vm::Vm,
+    },
+    render::{events::EventLine, json::trim::TrimDocument, ledger, progress::Progress},
+    trim::{
+        event::TurnEvent,
+        many::side_by_side,
+        options::TrimOptions,
+        outcome::{TurnOutcome, Weight, weight_of},
+        turn::turn,
+    },
+};
+
+pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Result<u8, Trouble> {
+    if args.selection.vms.is_empty() && args.selection.select.is_none() && !args.all {
+        return Err(Trouble::new(Kind::Usage, "trim needs to be told which VMs")
+            .hint("name them (trimtab trim web-12), select them (--select label=prod), or say --all"));
+    }
+    let known = vms::load(global, args.parallel).await?;
+    let vms = known.select(&args.selection)?;
+    let parallel = known.parallel();
+    let progress = Progress::new(global.quiet || output.wants_events());
+    if args.dry_run {
+        let seen = survey::look_at(vms, parallel, &progress).await;
+        return Ok(survey::show(&seen, output));
+    }
+    let cancel = interrupt::listen(progress.clone())?;
+    let (started, clock) = (jiff::Timestamp::now(), Instant::now());
+    let names: Vec<String> = vms.iter().map(|vm| vm.name.clone()).collect();
+    let alone = vms.len() == 1;
+    let options = Arc::new(args.options());
+    let output_of_events = *output;
+    let turns = side_by_side(vms, parallel, |vm| {
+        let (options, progress, cancel) = (Arc::clone(&options), progress.clone(), cancel.clone());
+        async move {
+            if *cancel.borrow() {
+                return Err(Trouble::new(Kind::Interrupted, "not begun: the command was interrupted"));
+            }
+            let result = one(&vm, &options, alone, output_of_events, &progress, cancel).await;
+            progress.done(&vm.name);
+            journal::line(&vm.name, &options.anyway, &result);
+            result
+        }
+    })
+    .await;
+    let results: Vec<(String, Result<TurnOutcome, Trouble>)> = names.into_iter().zip(turns).collect();
+    let exit = if *cancel.borrow() { exit::INTERRUPTED } else { exit::code(&weights(&results)) };
+    let took = clock.elapsed();
+    output.result(&TrimDocument::new(&results, started, took, exit), || screen(&results, took, exit));
+    Ok(exit)
+}
+
+async fn one(
+    vm: &Vm,
+    options: &TrimOptions,
+    alone: bool,
+    output: Output,
+    progress: &Progress,
+    cancel: tokio::sync::watch::Receiver<bool>,
+) -> Result<TurnOutcome, Trouble> {
+    let reached = vms::reach(vm)?;
+    let listener = |event: TurnEvent| {
+        progress.show(&vm.name, &event);
+        if output.wants_events() {
+            output.line(&EventLine::new(&vm.name, event, jiff::Timestamp::now()));
+        }
+    };
+    turn(&reached.parts(), options, alone, &listener, cancel).await
+}
+
+/// One weight for each disk; a VM without an outcome, or whose run has no report, counts as one more.
+fn weights(results: &[(String, Result<TurnOutcome, Trouble>)]) -> Vec<Weight> {
+    results
+        .iter()
+        .flat_map(|(_, result)| match result {
+            Ok(outcome) => {
+                let mut weights: Vec<Weight> = outcome.disks.iter().map(|disk| disk.weight()).collect();
+                weights.extend(outcome.trouble.as_ref().map(weight_of));
+                weights.extend(outcome.unpaired_guest_disks.iter().map(|_| Weight::Bad));
+                weights
+            }
+            Err(trouble) => vec![weight_of(trouble)],
+        })
+        .collect()
+}
+
+fn screen(results: &[(String, Result<TurnOutcome, Trouble>)], took: Duration, exit: u8) -> String {
+    let vms: String = results.iter().map(|(name, result)| ledger::vm(name, result)).collect();
+    format!("{vms}{}\n", ledger::sum(results, took, exit))
+}

@@ -1,0 +1,113 @@
+//! `/etc/trimtab/trimtab.toml`: what holds for every command on this host. Flags > TRIMTAB_* > file > default.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::model::trouble::{Kind, Trouble};
+
+/// Read where it exists.
+const FILE: &str = "/etc/trimtab/trimtab.toml";
+
+/// VMs at a time, where nothing else is said.
+const DEFAULT_PARALLEL: u16 = 4;
+
+/// What the file may say.
+#[derive(Deserialize, Debug, Default, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct File {
+    inventory: Option<PathBuf>,
+    parallel: Option<u16>,
+}
+
+/// What is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The inventory file; `None`: the default one where it exists.
+    pub inventory: Option<PathBuf>,
+    /// VMs at a time, 1 or more.
+    pub parallel: u16,
+}
+
+/// What the command line says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `--inventory`.
+    pub inventory: Option<PathBuf>,
+    /// `--parallel`.
+    pub parallel: Option<u16>,
+}
+
+impl Config {
+    /// Reads file and environment below the flags.
+    pub fn load(flags: Flags) -> Result<Self, Trouble> {
+        let file = match std::fs::read_to_string(FILE) {
+            Ok(text) => parse(Path::new(FILE), &text)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => File::default(),
+            Err(error) => return Err(Trouble::new(Kind::Config, format!("{FILE}: {error}"))),
+        };
+        Self::merge(flags, |name| std::env::var(name).ok(), file)
+    }
+
+    fn merge(flags: Flags, env: impl Fn(&str) -> Option<String>, file: File) -> Result<Self, Trouble> {
+        let parallel = match env("TRIMTAB_PARALLEL") {
+            Some(text) => Some(text.parse().map_err(|_| {
+                Trouble::new(Kind::Config, format!("TRIMTAB_PARALLEL: {text:?} is no number from 1 to 65535"))
+            })?),
+            None => None,
+        };
+        let parallel = flags.parallel.or(parallel).or(file.parallel).unwrap_or(DEFAULT_PARALLEL);
+        if parallel == 0 {
+            return Err(Trouble::new(Kind::Config, "parallel: 0 VMs at a time is none").hint("say 1 or more"));
+        }
+        let inventory =
+            flags.inventory.or_else(|| env("TRIMTAB_INVENTORY").map(PathBuf::from)).or(file.inventory);
+        Ok(Self { inventory, parallel })
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<File, Trouble> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count().saturating_add(1);
+        let what = error.message().lines().next().unwrap_or_default().to_owned();
+        Trouble::new(Kind::Config, format!("{}:{line}: {what}", path.display()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(flag: Option<u16>, env: Option<&str>, file: &str) -> Result<Config, Trouble> {
+        let flags = Flags { inventory: None, parallel: flag };
+        let env = |name: &str| env.filter(|_| name == "TRIMTAB_PARALLEL").map(str::to_owned);
+        Config::merge(flags, env, parse(Path::new("/c"), file)?)
+    }
+
+    #[test]
+    fn flags_then_environment_then_file_then_default() {
+        let cases = [
+            (Some(1), Some("2"), "parallel = 3", 1),
+            (None, Some("2"), "parallel = 3", 2),
+            (None, None, "parallel = 3", 3),
+            (None, None, "", DEFAULT_PARALLEL),
+        ];
+        for (flag, env, file, expected) in cases {
+            assert_eq!(merged(flag, env, file).unwrap().parallel, expected, "{flag:?} {env:?} {file}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (flag, env, file, what) in [
+            (None, Some("many"), "", "TRIMTAB_PARALLEL"),
+            (None, None, "parallel = 0", "parallel: 0"),
+            (None, None, "\nparalel = 3", "/c:2: unknown field `paralel`"),
+            (None, None, "parallel = \"x\"", "/c:1: "),
+        ] {
+            let trouble = merged(flag, env, file).unwrap_err();
+            assert!(trouble.kind == Kind::Config && trouble.text.contains(what), "{}", trouble.text);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Which VMs: names, patterns, and `--select` terms; the same words for every command. Pure.
+
+use globset::{Glob, GlobMatcher};
+
+use crate::model::{
+    trouble::{Kind, Trouble},
+    vm::Vm,
+};
+
+/// A name further from every known one than this is not a slip of the finger.
+const SIMILAR: f64 = 0.7;
+
+/// The VMs that fit: any of `names` (all VMs where there is none) and each of the terms. A name that nothing fits is
+/// an error, so that a slip never becomes "nothing to do". In the inventory's order, each once.
+pub fn select(vms: &[Vm], names: &[String], terms: Option<&str>) -> Result<Vec<Vm>, Trouble> {
+    let terms = Term::parse_all(terms.unwrap_or_default())?;
+    let mut matchers = Vec::new();
+    for name in names {
+        let matcher = glob(name)?;
+        if !vms.iter().any(|vm| matcher.is_match(&vm.name)) {
+            return Err(unknown(vms, name));
+        }
+        matchers.push(matcher);
+    }
+    Ok(vms
+        .iter()
+        .filter(|vm| matchers.is_empty() || matchers.iter().any(|matcher| matcher.is_match(&vm.name)))
+        .filter(|vm| terms.iter().all(|term| term.fits(vm)))
+        .cloned()
+        .collect())
+}
+
+/// One word of `--select`.
+enum Term {
+    /// `label=prod`.
+    Label(String),
+    /// `name~web-*`.
+    Name(GlobMatcher),
+}
+
+impl Term {
+    fn parse_all(text: &str) -> Result<Vec<Self>, Trouble> {
+        text.split_whitespace().map(Self::parse).collect()
+    }
+
+    fn parse(word: &str) -> Result<Self, Trouble> {
+        if let Some(label) = word.strip_prefix("label=").filter(|label| !label.is_empty()) {
+            return Ok(Self::Label(label.to_owned()));
+        }
+        if let Some(pattern) = word.strip_prefix("name~").filter(|pattern| !pattern.is_empty()) {
+            return Ok(Self::Name(glob(pattern)?));
+        }
+        Err(Trouble::new(Kind::Usage, format!("{word:?} is no term of --select"))
+            .hint("a term is label=LABEL or name~PATTERN; several in one text must all fit"))
+    }
+
+    fn fits(&self, vm: &Vm) -> bool {
+        match self {
+            Self::Label(label) => vm.labels.contains(label),
+            Self::Name(pattern) => pattern.is_match(&vm.name),
+        }
+    }
+}
+
+fn glob(pattern: &str) -> Result<GlobMatcher, Trouble> {
+    Glob::new(pattern).map(|glob| glob.compile_matcher()).map_err(|error| {
+        Trouble::new(Kind::Usage, format!("{pattern:?} is no pattern: {}", error.kind()))
+            .hint("quote it: 'web-*'")
+    })
+}
+
+fn unknown(vms: &[Vm], name: &str) -> Trouble {
+    let trouble = Trouble::new(Kind::UnknownVm, format!("no VM is called {name:?}"));
+    if vms.is_empty() {
+        return trouble
+            .hint("no VM is known here: write /etc/trimtab/fleet.toml, or name a file with --inventory");
+    }
+    let nearest = vms
+        .iter()
+        .map(|vm| (strsim::jaro_winkler(&vm.name, name), &vm.name))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, known)) => trouble.hint(format!("did you mean {known}? `trimtab list` shows all")),
+        None => trouble.hint("`trimtab list` shows all that are known here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vms() -> Vec<Vm> {
+        [("web-1", "prod"), ("web-2", "test"), ("db-1", "prod")]
+            .map(|(name, label)| Vm {
+                name: name.into(),
+                agent: None,
+                qmp: None,
+                labels: vec![label.into()],
+                disks: Vec::new(),
+            })
+            .into()
+    }
+
+    #[test]
+    fn names_patterns_and_terms() {
+        let cases: [(&[&str], Option<&str>, &[&str]); 8] = [
+            (&[], None, &["web-1", "web-2", "db-1"]),
+            (&["web-2"], None, &["web-2"]),
+            (&["db-1", "web-1"], None, &["web-1", "db-1"]),
+            (&["web-*", "web-1"], None, &["web-1", "web-2"]),
+            (&[], Some("label=prod"), &["web-1", "db-1"]),
+            (&["web-*"], Some("label=prod"), &["web-1"]),
+            (&[], Some("label=prod name~db*"), &["db-1"]),
+            (&[], Some("label=none"), &[]),
+        ];
+        for (names, terms, expected) in cases {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let found: Vec<String> =
+                select(&vms(), &names, terms).unwrap().into_iter().map(|vm| vm.name).collect();
+            assert_eq!(found, expected, "{names:?} {terms:?}");
+        }
+    }
+
+    #[test]
+    fn slips_are_named() {
+        let error = |name: &str, terms| select(&vms(), &[name.to_owned()], terms).unwrap_err();
+        let slip = error("wbe-1", None);
+        assert_eq!(slip.kind, Kind::UnknownVm);
+        assert!(slip.hint.unwrap().contains("did you mean web-1?"));
+        assert!(error("zzz", None).hint.unwrap().contains("trimtab list"));
+        assert_eq!(error("x-*", None).kind, Kind::UnknownVm);
+        assert_eq!(error("[", None).kind, Kind::Usage);
+        assert_eq!(error("web-1", Some("lable=prod")).kind, Kind::Usage);
+        assert!(select(&[], &["a".into()], None).unwrap_err().hint.unwrap().contains("fleet.toml"));
+    }
+}

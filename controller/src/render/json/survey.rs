@@ -1,0 +1,148 @@
+//! `trimtab.survey/1`.
+
+use serde::Serialize;
+
+use super::{FindingJson, SkipJson, interval};
+use crate::{
+    ledger::pair::PairedBy,
+    model::{image::Datastore, trouble::Trouble},
+    trim::look::{DiskLook, Look},
+};
+
+/// The document.
+#[derive(Serialize, Debug)]
+pub struct SurveyDocument {
+    schema: &'static str,
+    exit: u8,
+    vms: Vec<VmJson>,
+    datastores: Vec<DatastoreJson>,
+}
+
+#[derive(Serialize, Debug)]
+struct VmJson {
+    name: String,
+    agent_version: Option<String>,
+    kernel: Option<String>,
+    error: Option<Trouble>,
+    disks: Vec<DiskJson>,
+    filesystems: Vec<FilesystemJson>,
+}
+
+#[derive(Serialize, Debug)]
+struct DiskJson {
+    guest_disk: Option<String>,
+    image: Option<String>,
+    format: Option<String>,
+    paired_by: Option<PairedBy>,
+    virtual_bytes: Option<u64>,
+    allocated_bytes: Option<u64>,
+    used_bytes: Option<u64>,
+    slack_bytes: Option<[u64; 2]>,
+    discard_granularity_bytes: Option<u64>,
+    discard_max_bytes: Option<u64>,
+    error: Option<Trouble>,
+    findings: Vec<FindingJson>,
+}
+
+#[derive(Serialize, Debug)]
+struct FilesystemJson {
+    mount: String,
+    #[serde(rename = "type")]
+    fs_type: String,
+    on: Vec<String>,
+    size_bytes: Option<u64>,
+    used_bytes: Option<u64>,
+    free_bytes: Option<u64>,
+    skipped: Option<SkipJson>,
+}
+
+/// A datastore as it is now.
+#[derive(Serialize, Debug)]
+struct DatastoreJson {
+    id: String,
+    path: String,
+    #[serde(rename = "type")]
+    fs_type: String,
+    size_bytes: u64,
+    free_bytes: u64,
+}
+
+impl SurveyDocument {
+    /// Of these VMs.
+    pub fn new(results: &[(String, Result<Look, Trouble>)], exit: u8) -> Self {
+        let mut datastores: Vec<&Datastore> = Vec::new();
+        let looks = results.iter().filter_map(|(_, result)| result.as_ref().ok());
+        for image in looks.flat_map(|look| &look.disks).filter_map(|disk| disk.image.as_ref()) {
+            if !datastores.iter().any(|known| known.id == image.datastore.id) {
+                datastores.push(&image.datastore);
+            }
+        }
+        Self {
+            schema: "trimtab.survey/1",
+            exit,
+            vms: results.iter().map(|(name, result)| vm(name, result)).collect(),
+            datastores: datastores
+                .into_iter()
+                .map(|store| DatastoreJson {
+                    id: store.id.clone(),
+                    path: store.path.display().to_string(),
+                    fs_type: store.fs_type.clone(),
+                    size_bytes: store.size_bytes,
+                    free_bytes: store.free_bytes,
+                })
+                .collect(),
+        }
+    }
+}
+
+fn vm(name: &str, result: &Result<Look, Trouble>) -> VmJson {
+    let look = result.as_ref().ok();
+    VmJson {
+        name: name.to_owned(),
+        agent_version: look.map(|look| look.survey.agent.version.clone()),
+        kernel: look.map(|look| look.survey.agent.kernel.clone()),
+        error: result.as_ref().err().cloned(),
+        disks: look.iter().flat_map(|look| look.disks.iter().map(|d| disk(look, d))).collect(),
+        filesystems: look.iter().flat_map(|look| filesystems(look)).collect(),
+    }
+}
+
+fn disk(look: &Look, disk: &DiskLook) -> DiskJson {
+    let guest = look.guest_disk(disk);
+    let image = disk.host.image.as_ref();
+    let allocation = disk.image.as_ref().map(|image| image.allocation).filter(|a| !a.is_block_device);
+    DiskJson {
+        guest_disk: guest.map(|device| device.name.clone()),
+        image: image.map(|image| image.path.display().to_string()),
+        format: image.map(|image| image.format.as_str().to_owned()),
+        paired_by: disk.guest.map(|(_, by)| by),
+        virtual_bytes: disk.host.virtual_bytes,
+        allocated_bytes: allocation.map(|allocation| allocation.allocated_bytes),
+        used_bytes: look.used_bytes(disk),
+        slack_bytes: interval(look.slack(disk)),
+        discard_granularity_bytes: guest.and_then(|device| device.discard_granularity),
+        discard_max_bytes: guest.and_then(|device| device.discard_max_bytes),
+        error: disk.image_trouble.clone(),
+        findings: look.findings(disk).iter().map(FindingJson::from).collect(),
+    }
+}
+
+fn filesystems(look: &Look) -> Vec<FilesystemJson> {
+    let name_of = |id: &String| {
+        let device = look.survey.devices.iter().find(|device| device.id == *id);
+        device.map_or_else(|| id.clone(), |device| device.name.clone())
+    };
+    look.survey
+        .filesystems
+        .iter()
+        .map(|fs| FilesystemJson {
+            mount: fs.mount.clone(),
+            fs_type: fs.fs_type.clone(),
+            on: fs.leaf_ids.iter().map(name_of).collect(),
+            size_bytes: fs.size_bytes,
+            used_bytes: fs.used_bytes,
+            free_bytes: fs.free_bytes,
+            skipped: fs.skip.as_ref().map(SkipJson::from),
+        })
+        .collect()
+}

@@ -1,0 +1,112 @@
+//! The screens of a trim, whole.
+
+use std::time::Duration;
+
+use trimtab_proto::words::{ClaimKind, RunState, SkipReason, Wire};
+
+use super::*;
+use crate::{
+    layers::samples::{HEADER, Sample, filesystem},
+    model::{disk::DiskCounters, guest::Skip, image::Qcow2Header, run::RunEvent, trouble::Kind},
+    trim::{
+        fakes::{FakeVm, report},
+        look::Parts,
+        options::TrimOptions,
+        turn::turn,
+    },
+};
+
+const GIB: u64 = 1 << 30;
+
+async fn outcome_of(vm: &FakeVm) -> Result<TurnOutcome, Trouble> {
+    let (_keep, cancel) = tokio::sync::watch::channel(false);
+    let parts = Parts { guest: vm, vmm: vm, storage: vm };
+    turn(&parts, &TrimOptions::default(), true, &|_| {}, cancel).await
+}
+
+/// A VM whose run sends, delivers and frees so much.
+fn vm_that(sample: Sample, sent: u64, arrived: u64, allocated_after: u64) -> FakeVm {
+    let mut vm = FakeVm::new(sample);
+    let none = DiskCounters { written_bytes: Some(0), arrived_bytes: Some(0), failed_requests: Some(0) };
+    vm.before = none;
+    vm.script(|s| {
+        s.streams.push_back(vec![Ok(RunEvent::End(report(RunState::Ended, sent)))]);
+        s.allocated_after = allocated_after;
+        s.counters_after = DiskCounters { arrived_bytes: Some(arrived), ..none };
+    });
+    vm
+}
+
+async fn screen(name: &str, vm: &FakeVm) -> String {
+    super::vm(name, &outcome_of(vm).await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn reclaimed() {
+    let mut vm = vm_that(Sample::raw(), 28 * GIB, 28 * GIB, 12 * GIB);
+    let mut iso = filesystem("11:0", "/mnt/iso", &[]);
+    iso.skip = Some(Skip {
+        reason: Wire::Known(SkipReason::ReadOnly),
+        device_id: String::new(),
+        text: "its superblock is read-only".into(),
+    });
+    vm.survey.filesystems.push(iso);
+    insta::assert_snapshot!(screen("web-12", &vm).await, @r"
+    web-12 sda  /guests/a.img  raw, ext4                                            reclaimed   18.0 GiB
+      claimed 28.0 GiB -> sent 28.0 GiB -> arrived 28.0 GiB -> freed 18.0 GiB           30.0 -> 12.0 GiB
+    skipped: /mnt/iso (read_only)
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn held_by_a_snapshot_and_an_echo() {
+    let vm = vm_that(Sample::qcow2(Qcow2Header { snapshots: 1, ..HEADER }), 28 * GIB, 0, 30 * GIB);
+    vm.script(|s| {
+        let mut ended = report(RunState::Ended, 28 * GIB);
+        ended.filesystems[0].claim = Some(Wire::Known(ClaimKind::RangeEcho));
+        s.streams[0] = vec![Ok(RunEvent::End(ended))];
+    });
+    insta::assert_snapshot!(screen("web-12", &vm).await, @r"
+    web-12 sda  /guests/a.img  qcow2, ext4                                       held on host        0 B
+      claimed 28.0 GiB* -> sent 28.0 GiB -> arrived 0 B -> freed 0 B                    30.0 -> 30.0 GiB
+      format: an internal snapshot keeps the clusters that the guest frees
+      fix  list them with `qemu-img snapshot -l -U IMAGE`; deleting one gives its clusters back for
+           good, so that is yours to choose
+    * xfs returns the range it was asked for, whatever was free in it
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_line_is_wider_than_the_screen_and_no_escape_gets_out() {
+    let mut vm = vm_that(Sample::raw(), 0, 0, 30 * GIB);
+    vm.survey.filesystems[0].mount = "/\u{1b}[2J".repeat(40);
+    vm.script(|s| {
+        let mut ended = report(RunState::Ended, 0);
+        ended.filesystems[0].failure = Some(crate::model::run::Failure {
+            kind: Wire::Unknown(9),
+            errno: 5,
+            text: "\u{1b}]0;owned\u{7} and \u{202e}turned".into(),
+        });
+        s.streams[0] = vec![Ok(RunEvent::End(ended))];
+    });
+    let text = screen("web-12", &vm).await;
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
+    assert!(text.contains("failed"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sum_counts_what_came_back() {
+    let good = outcome_of(&vm_that(Sample::raw(), 28 * GIB, 28 * GIB, 12 * GIB)).await;
+    let cut = outcome_of(&vm_that(Sample::raw(), 28 * GIB, 0, 30 * GIB)).await;
+    let results = [("a".to_owned(), good), ("b".to_owned(), cut)];
+    insta::assert_snapshot!(
+        sum(&results, Duration::from_millis(4100), 64),
+        @"18.0 GiB came back from 1 of 2 disks in 4.1 s; 20.0 GiB of slack at most is held or cut      exit 64"
+    );
+    let lost: Result<TurnOutcome, Trouble> = Err(Trouble::new(Kind::NoAgent, "nothing listens"));
+    let line = sum(&[("c".to_owned(), lost)], Duration::from_secs(3), 32);
+    assert!(
+        line.starts_with("0 B came back from 0 of 0 disks in 3.0 s") && line.ends_with("exit 32"),
+        "{line}"
+    );
+}

@@ -1,0 +1,17 @@
+//! What a person or a program reads. Sees model, layers, ledger and outcomes only, and decides nothing.
+//!
+//! Text of a guest passes [`crate::guest::text::safe`] on its way to a terminal; in JSON it is data.
+
+pub mod error;
+pub mod events;
+pub mod json;
+pub mod ledger;
+pub mod list;
+pub mod progress;
+pub mod size;
+pub mod skips;
+pub mod survey;
+mod wrap;
+
+/// The width that every table and line fits, in columns.
+pub const COLUMNS: usize = 100;
