@@ -76,6 +76,7 @@ impl<G: Guest> Call<'_, G> {
                 }
             };
             match event {
+                Some(Ok(RunEvent::End(report))) if report.boot_id != order.boot_id => return Err(rebooted()),
                 Some(Ok(RunEvent::End(report))) => return Ok(report),
                 Some(Ok(event)) => self.tell(event),
                 Some(Err(trouble)) => return Err(trouble),
@@ -107,10 +108,12 @@ impl<G: Guest> Call<'_, G> {
                 }
                 Err(trouble) if trouble.kind == Kind::AgentRefused => {
                     // It answers and does not know the run: another boot, or an agent that lost its memory.
-                    return match self.guest.hello().await {
-                        Ok(agent) if agent.boot_id != order.boot_id => Err(rebooted()),
-                        _ => Err(lost),
-                    };
+                    match self.guest.hello().await {
+                        Ok(agent) if agent.boot_id != order.boot_id => return Err(rebooted()),
+                        Ok(_) => return Err(lost),
+                        // It is stopping or starting.
+                        Err(_) => {}
+                    }
                 }
                 Err(_) => {}
             }
