@@ -4,6 +4,7 @@
 //! A test reads like what it does: `Guest::boot`, `add_disk`, `sh`, `allocated_bytes`. How the rig works, and how to
 //! boot a guest by hand, is in `docs/development/testing.md`.
 
+pub mod demo;
 pub mod fake_agent;
 pub mod guest;
 pub mod hostile;

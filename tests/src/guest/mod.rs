@@ -167,6 +167,11 @@ impl Guest {
         &self.place.0
     }
 
+    /// Where the images of its disks lie.
+    pub fn image_directory(&self) -> PathBuf {
+        self.place.images()
+    }
+
     /// Its name in the inventory.
     pub fn name(&self) -> &str {
         &self.name

@@ -89,6 +89,14 @@ impl Guest {
         Ok((number("discard-bytes-ok")?, number("discard-nb-failed")?))
     }
 
+    /// Bytes of discard that the guest's disk has counted in this boot (Documentation/block/stat.rst, field 14).
+    pub fn discarded_bytes(&self, disk: &Disk) -> Result<u64> {
+        let name = disk.device.trim_start_matches("/dev/");
+        let sectors = self.sh(&format!("awk '{{ print $14 }}' /sys/block/{name}/stat"))?;
+        let sectors: u64 = sectors.trim().parse().context("the guest's kernel counts no discards")?;
+        Ok(sectors.saturating_mul(512))
+    }
+
     /// Takes out all disks that came after the boot.
     pub(super) fn remove_all_disks(&self) -> Result<()> {
         let removable: Vec<Disk> = {
