@@ -97,10 +97,10 @@ impl Runs {
         self.records.iter().map(|r| r.written_unix_secs).max()
     }
 
-    /// Notes on disk alone that a run has begun, so that the next agent knows of it should this one die.
-    pub fn note_begin(&self, record: &Record) {
+    /// Notes on disk alone how far a run is, so that the next agent knows of it should this one die.
+    pub fn note_open(&self, record: &Record) {
         if let Err(error) = self.write(record) {
-            tracing::warn!("cannot note that run {} began: {error}", record.report.run_id);
+            tracing::warn!("cannot note how far run {} is: {error}", record.report.run_id);
         }
     }
 
@@ -277,7 +277,7 @@ mod tests {
     fn a_run_that_was_cut_off_is_closed() {
         let tmp = tempfile::tempdir().unwrap();
         let cut_off = record(1, 1, RunState::Running);
-        Runs::load(tmp.path(), BOOT).note_begin(&cut_off);
+        Runs::load(tmp.path(), BOOT).note_open(&cut_off);
         let held = TrimLock::take(tmp.path()).unwrap();
         assert_eq!(Runs::load(tmp.path(), BOOT).records, vec![], "somebody is at it");
         drop(held);

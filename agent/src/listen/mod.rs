@@ -90,7 +90,8 @@ pub async fn run(
     tokio::select! {
         served = &mut serving => return served,
         ended = time::timeout(SHUTDOWN_LIMIT, engine.shut_down()) => if ended.is_err() {
-            tracing::warn!("the kernel holds a worker in FITRIM; its report says what was done before");
+            engine.keep_unfinished();
+            tracing::warn!("the kernel holds a worker in FITRIM; the report says what was done before");
         },
     }
     let _ = stop.send(());

@@ -16,6 +16,7 @@ mod open;
 mod plan;
 pub mod report;
 mod run;
+mod slot;
 mod turn;
 
 use std::{
@@ -254,7 +255,7 @@ impl Engine {
             return Err(Refused::Stopping);
         }
         // Should the agent die, the next one knows of this run.
-        state.runs.note_begin(&Record::new(order.clone(), handles.report.borrow().clone()));
+        state.runs.note_open(&Record::new(order.clone(), handles.report.borrow().clone()));
         state.active = Some(Active {
             order,
             fence,
@@ -327,6 +328,14 @@ impl Engine {
     pub fn stop(&self, reason: StopReason) {
         if let Some(active) = &self.state().active {
             let _ = active.commands.send(Command::Stop(reason));
+        }
+    }
+
+    /// Keeps what is known of a run that does not end: its agent goes, and the next one says what was done.
+    pub fn keep_unfinished(&self) {
+        let state = self.state();
+        if let Some(active) = &state.active {
+            state.runs.note_open(&Record::new(active.order.clone(), active.report.borrow().clone()));
         }
     }
 

@@ -26,12 +26,13 @@ use super::{
     disks::Disks,
     feed::{self, Feed, FeedWriter},
     plan::Planned,
-    report::{Event, Order, Progress, RunReport, What},
-    turn::{Control, Ended, House, Note, Turn},
+    report::{Event, Order, RunReport, What},
+    slot::Slot,
+    turn::{Control, House, Note, Turn},
 };
 use crate::{
     model::DevNum,
-    schedule::{self, Entry, Stage},
+    schedule::{self, Entry},
 };
 
 /// At most two progress events a second.
@@ -45,9 +46,6 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The agent was told to go; a service manager does not wait long.
 const SETTLE_LIMIT_AT_SHUTDOWN: Duration = Duration::from_secs(3);
-
-/// No answer from a worker and no counter that moved: nothing will.
-const STUCK_AFTER: Duration = Duration::from_secs(300);
 
 /// What others want of a run.
 pub(super) enum Command {
@@ -83,17 +81,6 @@ pub(super) struct Run {
     published: watch::Sender<RunReport>,
     /// Whose progress is told next, where several run side by side.
     turn_to_tell: usize,
-}
-
-/// A filesystem of the run.
-struct Slot {
-    planned: Planned,
-    control: Option<watch::Sender<Control>>,
-    began: Option<Instant>,
-    /// `None` until its worker is ready.
-    heard: Option<Instant>,
-    /// What its ranges cover; `None` where one call does it all.
-    total: Option<u64>,
 }
 
 /// What a run needs from outside.
@@ -132,7 +119,6 @@ impl Run {
     pub(super) fn new(start: Start) -> (Self, Handles) {
         let (commands_tx, commands) = mpsc::unbounded_channel();
         let (own_notes, notes) = mpsc::unbounded_channel();
-        let slot = |planned| Slot { planned, control: None, began: None, heard: None, total: None };
         let began = Instant::now();
         let first = RunReport {
             run_id: start.order.run_id.clone(),
@@ -148,7 +134,7 @@ impl Run {
         let run = Self {
             house: start.house,
             order: start.order,
-            slots: start.planned.into_iter().map(slot).collect(),
+            slots: start.planned.into_iter().map(Slot::new).collect(),
             disks: start.disks,
             began,
             state: RunState::Running,
@@ -300,9 +286,7 @@ impl Run {
     fn set_state(&mut self, state: RunState, control: Control) {
         self.state = state;
         for slot in &self.slots {
-            if let Some(sender) = &slot.control {
-                sender.send_replace(control);
-            }
+            slot.tell(control);
         }
         self.say_state();
     }
@@ -333,10 +317,7 @@ impl Run {
             let Some(index) = self.index_of(id) else { continue };
             let Some(slot) = self.slots.get_mut(index) else { continue };
             let Some(job) = slot.planned.job.clone() else { continue };
-            let (sender, control) = watch::channel(Control::Go);
-            slot.control = Some(sender);
-            slot.began = Some(Instant::now());
-            slot.planned.run.state = FilesystemState::Running;
+            let control = slot.begin(Instant::now());
             let (house, notes) = (self.house.clone(), self.own_notes.clone());
             tokio::spawn(Turn { house, job, control, notes }.run());
             self.say_filesystem(index);
@@ -348,22 +329,15 @@ impl Run {
         let now = Instant::now();
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.heard = slot.heard.map(|_| now);
-        let run = &mut slot.planned.run;
         match note {
             Note::Ready { total } => {
                 slot.heard = Some(now);
                 slot.total = total;
                 self.disks.begin(&slot.planned.disks, now);
             }
-            Note::Passed { range, claimed } => {
-                run.passed = run.passed.saturating_add(range.len);
-                run.claimed = Some(run.claimed.unwrap_or(0).saturating_add(claimed));
-            }
-            Note::Stopping => {
-                run.state = FilesystemState::Stopping;
-            }
+            Note::Passed { range, claimed } => slot.passed(range.len, claimed),
+            Note::Stopping => slot.planned.run.state = FilesystemState::Stopping,
             Note::Over(ended) => {
-                slot.control = None;
                 slot.finish(ended, now);
                 self.say_filesystem(index);
             }
@@ -381,13 +355,11 @@ impl Run {
 
     fn give_up_the_stuck(&mut self, now: Instant) {
         for slot in &mut self.slots {
-            let (Some(heard), Some(control)) = (slot.heard.as_mut(), &slot.control) else { continue };
-            if self.state == RunState::Paused {
-                *heard = now;
-            }
-            let moved = self.disks.moved(&slot.planned.disks).map_or(*heard, |moved| moved.max(*heard));
-            if self.state == RunState::Running && now.saturating_duration_since(moved) >= STUCK_AFTER {
-                control.send_replace(Control::GiveUp);
+            let moved = self.disks.moved(&slot.planned.disks);
+            match self.state {
+                RunState::Running if slot.is_stuck(moved, now) => slot.tell(Control::GiveUp),
+                RunState::Paused => slot.is_withheld(now),
+                _ => {}
             }
         }
     }
@@ -401,13 +373,7 @@ impl Run {
         let next = self.turn_to_tell.checked_rem(running.len()).and_then(|n| running.get(n).copied());
         // While the counters settle it is the last one's.
         let Some(slot) = next.or_else(|| self.slots.iter().rfind(told)) else { return };
-        let run = &slot.planned.run;
-        let progress = Progress {
-            filesystem_id: run.filesystem_id,
-            passed: slot.total.map(|total| run.passed.min(total)),
-            of: slot.total.or(slot.planned.job.as_ref().map(|job| job.size)).unwrap_or(0),
-            sent: self.disks.sent(),
-        };
+        let progress = slot.progress(self.disks.sent());
         self.push(What::Progress(progress));
     }
 
@@ -456,46 +422,7 @@ impl Run {
     }
 }
 
-impl Slot {
-    fn entry(&self) -> Entry {
-        let stage = match (self.planned.run.state, self.control.is_some()) {
-            (FilesystemState::Waiting, _) => Stage::Waiting,
-            (_, true) => Stage::Held,
-            (_, false) => Stage::Over,
-        };
-        let Planned { disks, inside, run, .. } = &self.planned;
-        Entry { id: run.filesystem_id, disks: disks.clone(), inside: inside.clone(), stage }
-    }
-
-    fn finish(&mut self, ended: Ended, now: Instant) {
-        let run = &mut self.planned.run;
-        run.duration_ms = self.began.map_or(0, |began| millis(now.saturating_duration_since(began)));
-        match ended {
-            Ended::Done => {
-                run.state = FilesystemState::Done;
-                run.passes = 1;
-            }
-            Ended::Partial => run.state = FilesystemState::Partial,
-            Ended::Failed(failure) => {
-                run.state = FilesystemState::Failed;
-                run.failure = Some(failure);
-            }
-        }
-        // A call over 0..u64::MAX passes over what is there; how much that is may not be known.
-        let size = self.planned.job.as_ref().map_or(0, |job| job.size);
-        run.passed = run.passed.min(self.total.unwrap_or(size));
-    }
-
-    fn report(&self, now: Instant) -> super::report::FilesystemRun {
-        let mut run = self.planned.run.clone();
-        if let (Some(began), false) = (self.began, run.is_over()) {
-            run.duration_ms = millis(now.saturating_duration_since(began));
-        }
-        run
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

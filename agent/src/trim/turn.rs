@@ -208,7 +208,14 @@ impl Turn {
         self.tell(Note::Ready { total: cut.total().filter(|_| step.bytes.is_some()) });
 
         let arming = match cut {
-            Cut::Groups(groups) if self.job.again => Some(ranges::arming(groups)),
+            Cut::Groups(groups) if self.job.again && self.job.fs_type != "xfs" => {
+                Some(ranges::arming(groups))
+            }
+            Cut::Nowhere if self.job.again && self.job.fs_type == "ext4" => {
+                let mount = self.job.mount.display();
+                tracing::warn!("{mount}: its superblock cannot be read, so ext4 is not made to look again");
+                None
+            }
             _ => None,
         };
         let mut first = true;

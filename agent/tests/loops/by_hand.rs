@@ -135,6 +135,21 @@ fn one_at_a_time_on_a_disk_and_disks_side_by_side() {
 }
 
 #[test]
+fn the_inner_before_the_outer() {
+    let scratch = Scratch::new();
+    let disk = Disk::new(&scratch, "outer", 4 * GIB);
+    let outer = Mounted::new(&scratch, "ext4", &disk.device);
+    let image = Disk::over(outer.path.join("inner.img"), GIB);
+    let inner = Mounted::new(&scratch, "ext4", &image.device);
+    inner.write_and_delete(MIB, 100 * MIB);
+    let before = disk.allocated();
+    let spans = spans(&scratch, &[&outer, &inner]);
+    assert!(spans[1].1 < spans[0].0, "{spans:?}");
+    let freed = before - disk.allocated();
+    assert!(freed >= 95 * MIB, "what the inner gave back went on to the disk: {freed}");
+}
+
+#[test]
 fn interrupted_it_still_reports() {
     let scratch = Scratch::new();
     let disk = Disk::new(&scratch, "long", 256 * GIB);

@@ -76,7 +76,11 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn new(scratch: &Scratch, name: &str, bytes: u64) -> Self {
-        let image = scratch.path(&format!("{name}.img"));
+        Self::over(scratch.path(&format!("{name}.img")), bytes)
+    }
+
+    /// Over a file of a name.
+    pub(crate) fn over(image: PathBuf, bytes: u64) -> Self {
         fs::File::create(&image).unwrap().set_len(bytes).unwrap();
         let device = run("losetup", &["--find", "--show", "--partscan", &image.to_string_lossy()]);
         Self { device, image }

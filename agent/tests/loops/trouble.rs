@@ -47,6 +47,21 @@ async fn a_worker_that_is_killed_fails_its_filesystem_alone() {
 }
 
 #[tokio::test]
+async fn without_the_capability_it_says_so() {
+    let scratch = Scratch::new();
+    let disk = Disk::new(&scratch, "one", GIB);
+    let _mounted = Mounted::new(&scratch, "ext4", &disk.device);
+    let mut poor = Command::new("setpriv");
+    poor.args(["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin", AGENT]);
+    poor.arg("--run-dir").arg(scratch.path("run"));
+    let agent = Serving::spawn(&scratch, "", poor);
+    let mut client = connect(&agent.socket).await;
+    client.survey(v1::SurveyRequest {}).await.unwrap();
+    let status = client.trim(request(1, &[&disk.id()])).await.unwrap_err();
+    assert_eq!(refusal(&status), Some(Refusal::NotPrivileged), "{status}");
+}
+
+#[tokio::test]
 async fn too_many_open_files_pass() {
     let scratch = Scratch::new();
     let mut limited = Command::new("prlimit");

@@ -64,6 +64,12 @@ pub(super) fn page(report: &RunReport, survey: &Survey) -> String {
             lines.extend(wrap(&format!("{}: {}", shown(&fs.mount), shown(&failure.text)), WIDTH));
         }
     }
+    if worked.iter().any(|run| !is_echo(run) && run.claimed > Some(0)) {
+        lines.push(
+            "claimed is all free space that was handed to the disk, long free or never used included"
+                .to_owned(),
+        );
+    }
     if worked.iter().any(|run| is_echo(run)) {
         lines.push(
             "* xfs of this kernel returns the range that it was asked for, not what was free in it"
