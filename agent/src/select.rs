@@ -265,3 +265,6 @@ fn why_cut(block: &Block, top: Option<&Block>) -> String {
         _ => text,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,3 +31,6 @@ pub(super) fn run(args: &Args, roots: &Roots, config: &Config) -> anyhow::Result
     super::put(&text)?;
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests;

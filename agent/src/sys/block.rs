@@ -86,6 +86,14 @@ impl Blocks {
     }
 }
 
+impl FromIterator<Block> for Blocks {
+    fn from_iter<I: IntoIterator<Item = Block>>(list: I) -> Self {
+        let mut blocks = Self::default();
+        list.into_iter().for_each(|block| blocks.add(block));
+        blocks
+    }
+}
+
 /// Reads all devices. Loop devices without a file and RAM disks without a size are left out: there is nothing behind
 /// them. What they serve, and serials that the device itself must answer, are filled in by the survey.
 ///

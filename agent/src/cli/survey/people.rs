@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use trimtab_proto::words::{DeviceUse, SkipReason};
+use trimtab_proto::words::{DeviceUse, SkipReason, Word};
 
 use super::super::table::{
     Side::{Left, Right},
@@ -35,23 +35,25 @@ fn is_elsewhere(fs: &Filesystem) -> bool {
 }
 
 fn filesystems(list: &[&Filesystem], names: &BTreeMap<DevNum, &str>) -> String {
-    let rows: Vec<[String; 7]> = list
-        .iter()
-        .map(|fs| {
-            let disks: Vec<String> =
-                fs.leaves.iter().map(|id| names.get(id).map_or_else(|| id.to_string(), shown)).collect();
-            let trim = fs.skip.as_ref().map_or("yes".to_owned(), |skip| format!("no: {}", skip.reason));
-            [
-                short(&shown(&fs.mount), 32),
-                shown(&fs.fs_type),
-                short(&disks.join(","), 16),
-                size(fs.size),
-                size(fs.used),
-                size(fs.free),
-                trim,
-            ]
-        })
-        .collect();
+    let rows: Vec<[String; 7]> =
+        list.iter()
+            .map(|fs| {
+                let disks: Vec<String> =
+                    fs.leaves.iter().map(|id| names.get(id).map_or_else(|| id.to_string(), shown)).collect();
+                let trim = fs.skip.as_ref().map_or("yes".to_owned(), |skip| {
+                    format!("no: {}", skip.reason.as_str().replace('_', " "))
+                });
+                [
+                    short(&shown(&fs.mount), 32),
+                    shown(&fs.fs_type),
+                    short(&disks.join(","), 16),
+                    size(fs.size),
+                    size(fs.used),
+                    size(fs.free),
+                    trim,
+                ]
+            })
+            .collect();
     if rows.is_empty() {
         return "No filesystem of this system lies on a disk.\n".to_owned();
     }
