@@ -9,6 +9,8 @@ use trimtab_agent::kernel::fsmap::CLASSES;
 use trimtab_agent::model::{Filesystem as Found, FreeExtents, Survey};
 use trimtab_agent::select::Policy;
 use trimtab_agent::sys::{LiveFreeSpace, Roots, survey};
+use trimtab_controller::guest::check;
+use trimtab_proto::v1;
 use trimtab_proto::words::{DeviceKind, DeviceUse, SkipReason};
 use trimtab_tests::MIB;
 use trimtab_tests::keeper::Keeper;
@@ -160,5 +162,23 @@ fn a_filesystem_in_a_file_on_a_loop_disk() -> Result<()> {
         survey.filesystems.iter().find(|fs| fs.mount == outer.path().join("mnt")).context("no inner")?;
     assert!(inner.inside.contains(&around.id), "the inner one is trimmed first");
     assert_eq!(inner.leaves, around.leaves, "both end on the same disk");
+    Ok(())
+}
+
+#[test]
+fn the_controller_takes_what_the_agent_says() -> Result<()> {
+    let _disks: Vec<LoopDisk> =
+        Filesystem::ALL.into_iter().map(|kind| LoopDisk::mount(kind, 512 * MIB)).collect::<Result<_>>()?;
+    let survey = look()?;
+    let agent = v1::HelloReply {
+        agent_version: "0.1.0".to_owned(),
+        kernel: "6.12.0".to_owned(),
+        boot_id: "boot".to_owned(),
+        features: vec![],
+        policy: Some(v1::Policy::default()),
+    };
+    let taken = check::survey(trimtab_agent::wire::survey::reply(agent, &survey))?;
+    assert_eq!((taken.filesystems.len(), taken.not_listed), (survey.filesystems.len(), 0));
+    assert_eq!(taken.devices.len(), survey.devices.len());
     Ok(())
 }
