@@ -67,12 +67,23 @@ impl Config {
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, Trouble> {
-    toml::from_str(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let line = before.matches('\n').count().saturating_add(1);
-        let what = error.message().lines().next().unwrap_or_default().to_owned();
-        Trouble::new(Kind::Config, format!("{}:{line}: {what}", path.display()))
-    })
+    toml::from_str(text).map_err(|error| not_understood(path, text, &error))
+}
+
+/// What TOML or serde says of a file, with file, line and key.
+pub(crate) fn not_understood(path: &Path, text: &str, error: &toml::de::Error) -> Trouble {
+    let (before, after) =
+        text.split_at_checked(error.span().map_or(0, |span| span.start)).unwrap_or((text, ""));
+    let line = before.matches('\n').count().saturating_add(1);
+    // The first line says what is wrong; the rest is a picture of the file.
+    let what = error.message().lines().next().unwrap_or_default();
+    // "invalid type" names no key: it stands at the beginning of the line.
+    let begun = before.rsplit('\n').next().unwrap_or_default();
+    let whole = format!("{begun}{}", after.lines().next().unwrap_or_default());
+    let key = whole.split_once('=').map(|(key, _)| key.trim()).filter(|key| !key.is_empty());
+    let key = key.filter(|key| !what.contains(&format!("`{key}`"))).map(|key| format!("{key}: "));
+    let text = format!("{}:{line}: {}{what}", path.display(), key.unwrap_or_default());
+    Trouble::new(Kind::Config, text)
 }
 
 #[cfg(test)]
@@ -104,7 +115,7 @@ mod tests {
             (None, Some("many"), "", "TRIMTAB_PARALLEL"),
             (None, None, "parallel = 0", "parallel: 0"),
             (None, None, "\nparalel = 3", "/c:2: unknown field `paralel`"),
-            (None, None, "parallel = \"x\"", "/c:1: "),
+            (None, None, "parallel = \"x\"", "/c:1: parallel: invalid type"),
         ] {
             let trouble = merged(flag, env, file).unwrap_err();
             assert!(trouble.kind == Kind::Config && trouble.text.contains(what), "{}", trouble.text);

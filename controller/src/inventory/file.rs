@@ -2,6 +2,7 @@
 //! of a file that has one.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use toml::Spanned;
 
 use crate::{
     blocking,
+    config::not_understood,
     model::{
         endpoint::Endpoint,
         image::{Format, Image},
@@ -42,7 +44,7 @@ struct VmTable {
     agent: Option<Spanned<String>>,
     qmp: Option<Spanned<PathBuf>>,
     #[serde(default)]
-    labels: Vec<String>,
+    labels: Vec<Spanned<String>>,
     #[serde(default)]
     disk: Vec<DiskTable>,
 }
@@ -52,8 +54,8 @@ struct VmTable {
 struct DiskTable {
     image: Spanned<PathBuf>,
     format: Spanned<String>,
-    serial: Option<String>,
-    guest: Option<String>,
+    serial: Option<Spanned<String>>,
+    guest: Option<Spanned<String>>,
 }
 
 /// Reads a file and sees that the images it names exist.
@@ -70,7 +72,8 @@ pub async fn load(path: &Path) -> Result<Vec<Vm>, Trouble> {
     let parsed = parse(path, &text)?;
     let images: Vec<PathBuf> = parsed.images.iter().map(|(_, image)| image.clone()).collect();
     // A hung network filesystem shows where the image itself is read, with the VM's name.
-    let missing = blocking::within(LOOK_LIMIT, move || images.iter().position(|image| !image.exists())).await;
+    let missing =
+        blocking::within(LOOK_LIMIT, move || images.iter().position(|image| is_missing(image))).await;
     if let Ok(Some(index)) = missing
         && let Some((line, image)) = parsed.images.get(index)
     {
@@ -81,6 +84,12 @@ pub async fn load(path: &Path) -> Result<Vec<Vm>, Trouble> {
         .hint("correct the path, or take the VM out of the inventory"));
     }
     Ok(parsed.vms)
+}
+
+/// One that may not be looked at is none of those: that shows where it is read, for who may.
+fn is_missing(image: &Path) -> bool {
+    let error = std::fs::metadata(image).err().map(|error| error.kind());
+    matches!(error, Some(io::ErrorKind::NotFound | io::ErrorKind::NotADirectory))
 }
 
 /// What a text says, before any look at the host.
@@ -133,6 +142,25 @@ impl Reader<'_> {
         Ok(text.clone())
     }
 
+    /// A text that can be shown.
+    fn shown(&self, key: &str, text: &Spanned<String>) -> Result<String, Trouble> {
+        let shown = text.get_ref();
+        if shown.is_empty() || shown.chars().any(char::is_control) {
+            let what = format!("{shown:?} is empty or has control characters");
+            return Err(self.error(text.span().start, key, what));
+        }
+        Ok(shown.clone())
+    }
+
+    /// A text that can be one term of `--select`.
+    fn label(&self, label: &Spanned<String>) -> Result<String, Trouble> {
+        let text = self.shown("labels", label)?;
+        if text.contains(char::is_whitespace) {
+            return Err(self.error(label.span().start, "labels", format!("{text:?} has a space in it")));
+        }
+        Ok(text)
+    }
+
     fn disk(&self, table: &DiskTable) -> Result<DeclaredDisk, Trouble> {
         let format = Format::parse(table.format.get_ref());
         if let Format::Other(other) = &format {
@@ -142,8 +170,8 @@ impl Reader<'_> {
         let path = self.absolute("image", &table.image)?.clone();
         Ok(DeclaredDisk {
             image: Image { path, format },
-            serial: table.serial.clone(),
-            guest: table.guest.clone(),
+            serial: table.serial.as_ref().map(|serial| self.shown("serial", serial)).transpose()?,
+            guest: table.guest.as_ref().map(|guest| self.shown("guest", guest)).transpose()?,
         })
     }
 
@@ -157,7 +185,7 @@ impl Reader<'_> {
             name: self.name(&table.name)?,
             agent: agent.transpose()?,
             qmp: qmp.transpose()?,
-            labels: table.labels.clone(),
+            labels: table.labels.iter().map(|label| self.label(label)).collect::<Result<_, _>>()?,
             disks: table.disk.iter().map(|disk| self.disk(disk)).collect::<Result<_, _>>()?,
         })
     }
@@ -165,12 +193,7 @@ impl Reader<'_> {
 
 fn parse(path: &Path, text: &str) -> Result<Parsed, Trouble> {
     let reader = Reader { path, text };
-    let file: FileTable = toml::from_str(text).map_err(|error| {
-        let line = reader.line_at(error.span().map_or(0, |span| span.start));
-        // The first line names the key; the rest is a picture of the file.
-        let what = error.message().lines().next().unwrap_or_default().to_owned();
-        Trouble::new(Kind::Config, format!("{}:{line}: {what}", path.display()))
-    })?;
+    let file: FileTable = toml::from_str(text).map_err(|error| not_understood(path, text, &error))?;
     let mut vms: Vec<Vm> = Vec::new();
     for table in &file.vm {
         let vm = reader.vm(table)?;

@@ -41,7 +41,13 @@ fn every_mistake_is_named_with_its_line() {
         ("[[vm]]\nname = \"a\"\nagent = \"vsock:2\"\n", "/f:3: agent: ", ""),
         ("[[vm]]\nname = \"a\"\nqmp = \"run/q\"\n", "/f:3: qmp: ", "not an absolute path"),
         ("[[vm]]\nagent = \"vsock:3\"\n", "/f:1: ", "name"),
-        ("[[vm]]\nname = 3\n", "/f:2: ", "string"),
+        ("[[vm]]\nname = 3\n", "/f:2: name: ", "expected a string"),
+        ("[[vm]]\nname = \"a\"\nlabels = [\n  \"two words\",\n]\n", "/f:4: labels: ", "has a space"),
+        (
+            "[[vm]]\nname = \"a\"\n[[vm.disk]]\nimage = \"/i\"\nformat = \"raw\"\nserial = \"\"\n",
+            "/f:6: serial: ",
+            "is empty",
+        ),
         ("[[vm]\n", "/f:1: ", ""),
         (
             "[[vm]]\nname = \"a\"\n[[vm.disk]]\nimage = \"/i\"\nformat = \"vmdk\"\n",
@@ -66,6 +72,16 @@ async fn a_missing_image_is_named_with_its_line() {
     assert!(trouble.text.ends_with(":8: image: /nonexistent/image does not exist"), "{}", trouble.text);
     std::fs::write(&path, GOOD).unwrap();
     assert_eq!(load(&path).await.unwrap().len(), 2);
+}
+
+#[test]
+fn what_may_not_be_looked_at_is_not_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let circle = folder.path().join("circle");
+    std::os::unix::fs::symlink("circle", &circle).unwrap();
+    assert!(!is_missing(&circle), "ELOOP, as EACCES, says nothing of an image");
+    assert!(is_missing(&folder.path().join("none")));
+    assert!(is_missing(Path::new("/dev/null/below")));
 }
 
 #[tokio::test]
