@@ -14,8 +14,9 @@ const EXAMPLES: &str = "Examples:
   trimtab trim web-12 'db-*'        trim, and account for every byte on its way to the image
   trimtab trim --all --json         the same for every VM, for a program
 
-Exit codes: 0 all good; 64 some disks ended otherwise, 32 all of them; 75 nothing could start now; 2 usage;
-130 interrupted; 1 anything else.";
+Exit codes:
+  0 all good; 64 some disks ended otherwise, 32 all of them; 75 nothing could start now;
+  2 usage; 130 interrupted; 1 anything else";
 
 /// Gives a virtualization host back the space that its guests no longer use, and proves it.
 #[derive(Parser, Debug)]

@@ -59,7 +59,7 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
     })
     .await;
     let results: Vec<(String, Result<TurnOutcome, Trouble>)> = names.into_iter().zip(turns).collect();
-    let exit = if *cancel.borrow() { exit::INTERRUPTED } else { exit::code(&weights(&results)) };
+    let exit = exit_code(&results, *cancel.borrow());
     let took = clock.elapsed();
     output.result(&TrimDocument::new(&results, started, took, exit), || screen(&results, took, exit));
     Ok(exit)
@@ -81,6 +81,18 @@ async fn one(
         }
     };
     turn(&reached.parts(), options, alone, &listener, cancel).await
+}
+
+fn exit_code(results: &[(String, Result<TurnOutcome, Trouble>)], interrupted: bool) -> u8 {
+    let misnamed = |trouble: &Trouble| trouble.kind == Kind::Usage;
+    match interrupted {
+        true => exit::INTERRUPTED,
+        // A disk or mount point that no VM has: nothing was begun anywhere.
+        false if !results.is_empty() && results.iter().all(|(_, r)| r.as_ref().is_err_and(misnamed)) => {
+            exit::USAGE
+        }
+        false => exit::code(&weights(results)),
+    }
 }
 
 /// One weight for each disk; a VM without an outcome, or whose run has no report, counts as one more.

@@ -22,7 +22,7 @@ pub(super) fn finding(facts: &DiskFacts<'_>) -> Finding {
         DriveDiscard::Unknown => Finding::new(
             Layer::Drive,
             State::Unknown,
-            "QEMU's command line does not say discard= for this disk, and no discard has arrived yet",
+            "not known to pass discards: QEMU's command line does not name this disk, and none has arrived yet",
         ),
     }
 }

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     guest::text::safe,
-    layers::{self, Finding, State},
+    layers::{self, Finding, Layer, State},
+    ledger::slack::Slack,
     model::trouble::{Kind, Trouble},
     trim::look::{DiskLook, Look},
 };
@@ -22,21 +23,21 @@ struct Row<'a> {
     vm: &'a str,
     look: &'a Look,
     disk: &'a DiskLook,
-    slack_max: Option<u64>,
+    slack: Option<Slack>,
     way: InTheWay,
 }
 
 /// What stands in the way of a trim.
 struct InTheWay {
     text: String,
-    /// A trim could free this disk's slack now.
+    /// A trim can free this disk's slack now.
     open: bool,
 }
 
 /// The whole screen.
 pub fn screen(results: &[(String, Result<Look, Trouble>)]) -> String {
     let mut rows = rows(results);
-    rows.sort_by_key(|row| Reverse(row.slack_max));
+    rows.sort_by_key(|row| Reverse(row.slack.map(|slack| slack.max_bytes)));
     let mut out = String::new();
     if !rows.is_empty() {
         out.push_str(&table(&rows));
@@ -65,7 +66,7 @@ fn rows(results: &[(String, Result<Look, Trouble>)]) -> Vec<Row<'_>> {
                 vm,
                 look,
                 disk,
-                slack_max: look.slack(disk).map(|slack| slack.max_bytes),
+                slack: look.slack(disk),
                 way: in_the_way(look, disk),
             })
         })
@@ -85,8 +86,10 @@ fn in_the_way(look: &Look, disk: &DiskLook) -> InTheWay {
     if let Some(cut) = layers::known_cut(&findings) {
         return held(short(cut));
     }
-    match findings.iter().find(|finding| finding.state == State::Holds) {
-        Some(holder) => held(short(holder)),
+    let unproven = |finding: &&Finding| finding.layer == Layer::Drive && finding.state == State::Unknown;
+    let holder = findings.iter().find(|finding| finding.state == State::Holds);
+    match holder.or_else(|| findings.iter().find(unproven)) {
+        Some(finding) => held(short(finding)),
         None => match disk.guest {
             Some(_) => InTheWay { text: "nothing".to_owned(), open: true },
             None => held("not paired with a disk of the guest".to_owned()),
@@ -109,12 +112,16 @@ fn table(rows: &[Row<'_>]) -> String {
             row.disk.host.virtual_bytes,
             allocated.map(|image| image.allocation.allocated_bytes),
             row.look.used_bytes(row.disk),
-            row.slack_max,
+            row.slack.map(|slack| slack.max_bytes),
         ] {
-            cells.push(Cell::new(iec_or_unknown(size)).set_alignment(CellAlignment::Right));
+            cells.push(Cell::new(iec_or_unknown(size)));
         }
         cells.push(Cell::new(first_words(&row.way.text, 34)));
         table.add_row(cells);
+    }
+    // Numbers stand under the end of their header.
+    for column in table.column_iter_mut().skip(3).take(4) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
     printed(&table)
 }
@@ -139,15 +146,14 @@ fn first_words(text: &str, most: usize) -> String {
 }
 
 fn sum(rows: &[Row<'_>]) -> String {
-    let total = |open_only: bool| {
-        rows.iter()
-            .filter(|row| !open_only || row.way.open)
-            .filter_map(|row| row.slack_max)
-            .fold(0_u64, u64::saturating_add)
-    };
-    let mut line =
-        format!("{} slack at most; {} of it can come back now.", iec(total(false)), iec(total(true)));
-    if let Some(best) = rows.iter().find(|row| row.way.open && row.slack_max.is_some_and(|bytes| bytes > 0)) {
+    let at_most =
+        rows.iter().filter_map(|row| row.slack).fold(0_u64, |sum, slack| sum.saturating_add(slack.max_bytes));
+    let open = || rows.iter().filter(|row| row.way.open).filter_map(|row| Some((row, row.slack?)));
+    let now = open().fold(0_u64, |sum, (_, slack)| sum.saturating_add(slack.min_bytes));
+    let mut line = format!("{} slack at most; at least {} of it can come back now.", iec(at_most), iec(now));
+    if let Some((best, _)) =
+        open().max_by_key(|(_, slack)| slack.min_bytes).filter(|(_, slack)| slack.min_bytes > 0)
+    {
         // Writing to a String cannot fail.
         let _ = write!(line, "  next: trimtab trim {}", best.vm);
     }

@@ -13,6 +13,7 @@ use crate::{
         verdict,
     },
     model::{
+        guest::Filesystem,
         run::{FilesystemRun, RunReport},
         trouble::Trouble,
     },
@@ -129,30 +130,30 @@ impl Books<'_> {
     /// What the guest said of one of its disks.
     fn guest_side(&self, disk: &DiskLook) -> GuestSide {
         let Some(device) = self.look.guest_disk(disk) else { return GuestSide::default() };
-        // Nothing was asked of this guest, and so nothing was sent.
+        let nothing =
+            GuestSide { claimed_bytes: Some(0), sent_bytes: Some(0), passes: 1, ..GuestSide::default() };
         let Some(report) = self.report else {
-            let sent_bytes = self.trouble.is_none().then_some(0);
-            return GuestSide { sent_bytes, passes: 1, ..GuestSide::default() };
+            // Nothing was asked of this guest, or nobody can say what it did.
+            return if self.trouble.is_none() { nothing } else { GuestSide::default() };
         };
-        let runs: Vec<_> = report
-            .filesystems
-            .iter()
-            .filter(|run| {
-                let fs = self.look.survey.filesystems.iter().find(|fs| fs.id == run.filesystem_id);
-                fs.is_some_and(|fs| fs.leaf_ids == [device.id.clone()])
-            })
-            .collect();
         let sent = report.sent.iter().find(|sent| sent.device_id == device.id);
-        let took_part = self.look.survey.filesystems.iter().any(|fs| {
-            fs.leaf_ids.contains(&device.id) && report.filesystems.iter().any(|r| r.filesystem_id == fs.id)
-        });
+        if self.runs_on(disk).next().is_none() {
+            return GuestSide { written_bytes: sent.and_then(|sent| sent.written_bytes), ..nothing };
+        }
+        // What a filesystem over several disks claims cannot be told apart per disk.
+        let alone = |run: &&FilesystemRun| self.filesystem(run).is_some_and(|fs| fs.leaf_ids.len() == 1);
+        let runs: Vec<&FilesystemRun> = self.runs_on(disk).filter(alone).collect();
         GuestSide {
             claimed_bytes: runs.iter().filter_map(|run| run.claimed_bytes).reduce(u64::saturating_add),
             claim_is_echo: runs.iter().any(|run| run.claim == Some(Wire::Known(ClaimKind::RangeEcho))),
-            sent_bytes: if took_part { sent.and_then(|sent| sent.discarded_bytes) } else { Some(0) },
+            sent_bytes: sent.and_then(|sent| sent.discarded_bytes),
             written_bytes: sent.and_then(|sent| sent.written_bytes),
             passes: runs.iter().map(|run| run.passes).max().unwrap_or(1).max(1),
         }
+    }
+
+    fn filesystem(&self, run: &FilesystemRun) -> Option<&Filesystem> {
+        self.look.survey.filesystems.iter().find(|fs| fs.id == run.filesystem_id)
     }
 
     fn failed(&self, disk: &DiskLook, decision: &Decision, after: &After) -> Option<String> {
@@ -185,8 +186,7 @@ impl Books<'_> {
     fn runs_on<'b>(&'b self, disk: &'b DiskLook) -> impl Iterator<Item = &'b FilesystemRun> {
         let device = self.look.guest_disk(disk);
         self.report.into_iter().flat_map(|report| &report.filesystems).filter(move |run| {
-            let fs = self.look.survey.filesystems.iter().find(|fs| fs.id == run.filesystem_id);
-            fs.zip(device).is_some_and(|(fs, device)| fs.leaf_ids.contains(&device.id))
+            self.filesystem(run).zip(device).is_some_and(|(fs, device)| fs.leaf_ids.contains(&device.id))
         })
     }
 
