@@ -92,7 +92,8 @@ async fn serve(args: Args, roots: Roots, config: Config) -> anyhow::Result<()> {
     };
     tracing::info!("listening on {place}");
     notify(&[sd_notify::NotifyState::Ready]);
-    listen::run(listener, gate, service, config.idle_exit, shutdown).await.context("serving broke off")
+    listen::run(listener, gate, service, config.idle_exit, shutdown).await;
+    Ok(())
 }
 
 fn policy(config: &Config) -> HostPolicy {

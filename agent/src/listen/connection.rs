@@ -14,7 +14,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
-use tonic::transport::server::Connected;
 
 use super::{gate::Place, socket::Stream};
 
@@ -43,12 +42,6 @@ impl Connection {
         let waiting = Some(Preface { seen: 0, limit: Box::pin(sleep(PREFACE_LIMIT)) });
         Self { stream, waiting, _place: place }
     }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
 }
 
 impl AsyncRead for Connection {

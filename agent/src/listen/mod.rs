@@ -6,17 +6,23 @@
 //! ```text
 //! accept -> may this peer call? -> is there room? -> first bytes within 3 s -> HTTP/2 with keepalive -> closed
 //! ```
+//!
+//! Each connection is served by hyper's HTTP/2 itself. tonic's own server would bring HTTP/1, which nobody speaks
+//! here, and an accept loop that retries without a pause.
 
 mod connection;
 mod gate;
 mod socket;
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
-use futures_util::{Stream, stream};
+use hyper::server::conn::http2;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use nix::errno::Errno;
-use tokio::time;
-use tonic::transport::Server;
+use tokio::{sync::watch, time};
 use trimtab_proto::{
     KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, v1::agent_server::AgentServer,
 };
@@ -26,7 +32,7 @@ pub use self::{
     gate::Gate,
     socket::{Listener, SocketError},
 };
-use crate::service::AgentService;
+use crate::{service::AgentService, trim::Engine};
 
 /// How long the end of a run is waited for when the agent is told to stop: SIGKILL within 100 ms, 3 s for the disks,
 /// and some for a kernel that lets its worker go late.
@@ -51,55 +57,89 @@ const MAX_HEADER_BYTES: u32 = 8 * 1024;
 
 /// Serves calls until `shutdown` is ready, or until nobody has called and nothing has run for `idle_exit`. Then the
 /// active run is cancelled, reported and kept. All of it on the thread that polls this: workers die with it.
-///
-/// # Errors
-/// Serving itself broke off.
 pub async fn run(
     listener: Listener,
     gate: Gate,
     service: AgentService,
     idle_exit: Option<Duration>,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), tonic::transport::Error> {
+) {
     let engine = service.engine.clone();
-    let (stop, mut stopped) = tokio::sync::watch::channel(());
-    let calls = AgentServer::new(service)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let mut serving = std::pin::pin!(
-        Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .max_concurrent_streams(MAX_STREAMS)
-            .http2_max_header_list_size(MAX_HEADER_BYTES)
-            .serve_with_incoming_shutdown(calls, incoming(listener, gate.clone()), async move {
-                let _ = stopped.changed().await;
-            })
-    );
+    let (stop, stopped) = watch::channel(());
     let idle = async {
         match idle_exit {
             Some(limit) => idle(&gate, &engine, limit).await,
             None => std::future::pending().await,
         }
     };
+    let mut accepting = pin!(accept(&listener, &gate, service, stopped));
     tokio::select! {
-        served = &mut serving => return served,
+        () = &mut accepting => {}
         () = shutdown => tracing::info!("told to stop"),
         () = idle => tracing::info!("nobody calls; the next call starts this agent again"),
     }
+    // Whoever calls until the end is told that the agent is stopping.
     tokio::select! {
-        served = &mut serving => return served,
+        () = &mut accepting => {}
         ended = time::timeout(SHUTDOWN_LIMIT, engine.shut_down()) => if ended.is_err() {
             engine.keep_unfinished();
             tracing::warn!("the kernel holds a worker in FITRIM; the report says what was done before");
         },
     }
-    let _ = stop.send(());
-    time::timeout(DRAIN_LIMIT, serving).await.unwrap_or(Ok(()))
+    stop.send_replace(());
+    // Streams that nobody reads end with the process.
+    let _ = time::timeout(DRAIN_LIMIT, gate.wait_until_empty()).await;
+}
+
+/// Accepts for ever; each connection is a task of its own.
+async fn accept(listener: &Listener, gate: &Gate, service: AgentService, stopped: watch::Receiver<()>) {
+    let calls = AgentServer::new(service)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let mut failures = 0_usize;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                failures = 0;
+                if let Some(place) = gate.admit(peer) {
+                    let connection = Connection::new(stream, place);
+                    tokio::spawn(serve(connection, calls.clone(), stopped.clone()));
+                }
+            }
+            Err(error) => {
+                let wait = BACKOFF.get(failures).or(BACKOFF.last()).copied().unwrap_or_default();
+                failures = failures.saturating_add(1);
+                gate.accept_failed(&error, hint(&error));
+                time::sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end. When the agent stops, calls that are under way are still answered.
+async fn serve(connection: Connection, calls: AgentServer<AgentService>, mut stopped: watch::Receiver<()>) {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .keep_alive_interval(Some(KEEPALIVE_INTERVAL))
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .max_concurrent_streams(Some(MAX_STREAMS))
+        .max_header_list_size(MAX_HEADER_BYTES);
+    let mut served = pin!(http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(calls)));
+    let result = tokio::select! {
+        result = &mut served => result,
+        // Err: the agent is gone, which is a stop too.
+        _ = stopped.changed() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!("a connection broke off: {error}");
+    }
 }
 
 /// Returns when there was neither a connection nor a run for `limit`.
-async fn idle(gate: &Gate, engine: &crate::trim::Engine, limit: Duration) {
+async fn idle(gate: &Gate, engine: &Engine, limit: Duration) {
     loop {
         gate.wait_until_empty().await;
         engine.wait_until_over().await;
@@ -110,32 +150,6 @@ async fn idle(gate: &Gate, engine: &crate::trim::Engine, limit: Duration) {
             },
         }
     }
-}
-
-/// The connections that may call. It never ends and holds no error.
-fn incoming(
-    listener: Listener,
-    gate: Gate,
-) -> impl Stream<Item = Result<Connection, std::convert::Infallible>> {
-    stream::unfold((listener, gate), |(listener, gate)| async move {
-        let mut failures = 0_usize;
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    failures = 0;
-                    if let Some(place) = gate.admit(peer) {
-                        return Some((Ok(Connection::new(stream, place)), (listener, gate)));
-                    }
-                }
-                Err(error) => {
-                    let wait = BACKOFF.get(failures).or(BACKOFF.last()).copied().unwrap_or_default();
-                    failures = failures.saturating_add(1);
-                    gate.accept_failed(&error, hint(&error));
-                    time::sleep(wait).await;
-                }
-            }
-        }
-    })
 }
 
 /// What a person can do about an error of accept().
