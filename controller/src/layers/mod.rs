@@ -168,6 +168,15 @@ pub struct ImageFacts {
     pub datastore: Datastore,
 }
 
+impl ImageFacts {
+    /// What the image occupies, where `stat` is a measure of the guest's data at all: not for a block device, nor for
+    /// a qcow2 header whose data lies in another file.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        let elsewhere = self.header.is_some_and(|header| header.external_data_file);
+        (!self.allocation.is_block_device && !elsewhere).then_some(self.allocation.allocated_bytes)
+    }
+}
+
 /// All that is known of one disk before a trim.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskFacts<'a> {

@@ -41,11 +41,10 @@ pub fn slack(facts: &DiskFacts<'_>) -> Option<Slack> {
     let image = facts.image?;
     let over_backing =
         !facts.host.backing.is_empty() || image.header.is_some_and(|header| header.has_backing_file);
-    if over_backing || image.allocation.is_block_device || image.datastore.fs_type == "zfs" {
+    if over_backing || image.datastore.fs_type == "zfs" {
         return None;
     }
-    let allocated = image.allocation.allocated_bytes;
-    let max_bytes = allocated.saturating_sub(used_bytes(facts)?);
+    let max_bytes = image.allocated_bytes()?.saturating_sub(used_bytes(facts)?);
     let min_bytes = max_bytes.saturating_sub(held_elsewhere(facts)?);
     Some(Slack { min_bytes, max_bytes })
 }
@@ -193,6 +192,7 @@ mod tests {
     fn unknown_where_it_cannot_be_said() {
         let overlay = Sample::qcow2(Qcow2Header { has_backing_file: true, ..HEADER });
         assert_eq!(both(&overlay), None);
+        assert_eq!(both(&Sample::qcow2(Qcow2Header { external_data_file: true, ..HEADER })), None);
         let mut zfs = Sample::raw();
         zfs.image.datastore.fs_type = "zfs".into();
         assert_eq!(both(&zfs), None);

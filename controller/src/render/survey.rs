@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     guest::text::safe,
-    layers::{self, Finding, Layer, State},
+    layers::{self, Finding, ImageFacts, Layer, State},
     ledger::slack::Slack,
     model::trouble::{Kind, Trouble},
     trim::look::{DiskLook, Look},
@@ -106,11 +106,10 @@ fn table(rows: &[Row<'_>]) -> String {
             || format!("({})", row.disk.host.protocol),
             |image| image.path.file_name().unwrap_or_default().display().to_string(),
         );
-        let allocated = row.disk.image.as_ref().filter(|image| !image.allocation.is_block_device);
         let mut cells: Vec<Cell> = vec![Cell::new(row.vm), Cell::new(disk), Cell::new(safe(&image))];
         for size in [
             row.disk.host.virtual_bytes,
-            allocated.map(|image| image.allocation.allocated_bytes),
+            row.disk.image.as_ref().and_then(ImageFacts::allocated_bytes),
             row.look.used_bytes(row.disk),
             row.slack.map(|slack| slack.max_bytes),
         ] {

@@ -3,6 +3,7 @@
 use tokio::sync::watch;
 
 use crate::{
+    layers::ImageFacts,
     ledger::account::Reading,
     model::{
         disk::VmState,
@@ -107,11 +108,8 @@ fn order(look: &Look, choice: &Choice, options: &TrimOptions) -> TrimOrder {
 }
 
 fn reading_of(disk: &DiskLook) -> Reading {
-    let allocated = disk.image.as_ref().filter(|image| !image.allocation.is_block_device);
-    Reading {
-        allocated_bytes: allocated.map(|image| image.allocation.allocated_bytes),
-        counters: disk.counters,
-    }
+    let allocated_bytes = disk.image.as_ref().and_then(ImageFacts::allocated_bytes);
+    Reading { allocated_bytes, counters: disk.counters }
 }
 
 /// Waits until counters and allocations stand still, and gives the last reading of each disk.
@@ -145,7 +143,7 @@ async fn read_again<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>, lo
         let (allocated_bytes, trouble) = match (&disk.host.image, &disk.image) {
             (Some(image), Some(facts)) => match parts.storage.allocation(image).await {
                 Ok(now) if now.file != facts.allocation.file => (None, Some(replaced(image))),
-                Ok(now) => ((!now.is_block_device).then_some(now.allocated_bytes), None),
+                Ok(allocation) => (ImageFacts { allocation, ..facts.clone() }.allocated_bytes(), None),
                 Err(trouble) => (None, Some(trouble)),
             },
             _ => (None, None),

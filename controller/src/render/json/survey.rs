@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{FindingJson, SkipJson, interval};
 use crate::{
+    layers::ImageFacts,
     ledger::pair::PairedBy,
     model::{image::Datastore, trouble::Trouble},
     trim::look::{DiskLook, Look},
@@ -110,14 +111,13 @@ fn vm(name: &str, result: &Result<Look, Trouble>) -> VmJson {
 fn disk(look: &Look, disk: &DiskLook) -> DiskJson {
     let guest = look.guest_disk(disk);
     let image = disk.host.image.as_ref();
-    let allocation = disk.image.as_ref().map(|image| image.allocation).filter(|a| !a.is_block_device);
     DiskJson {
         guest_disk: guest.map(|device| device.name.clone()),
         image: image.map(|image| image.path.display().to_string()),
         format: image.map(|image| image.format.as_str().to_owned()),
         paired_by: disk.guest.map(|(_, by)| by),
         virtual_bytes: disk.host.virtual_bytes,
-        allocated_bytes: allocation.map(|allocation| allocation.allocated_bytes),
+        allocated_bytes: disk.image.as_ref().and_then(ImageFacts::allocated_bytes),
         used_bytes: look.used_bytes(disk),
         slack_bytes: interval(look.slack(disk)),
         discard_granularity_bytes: guest.and_then(|device| device.discard_granularity),
