@@ -5,7 +5,7 @@ use trimtab_proto::words::{DeviceKind, SkipReason};
 
 use super::{
     DiskFacts, Finding, Layer, State,
-    stack::{OnDisk, device, filesystems_on},
+    stack::{OnDisk, filesystems_on},
 };
 use crate::model::guest::Skip;
 
@@ -35,7 +35,7 @@ fn skipped(facts: &DiskFacts<'_>, on: OnDisk<'_>, skip: &Skip) -> Finding {
     let fs = on.filesystem;
     let held = on.alone.then_some(fs.free_bytes).flatten();
     let text = format!("{} on {} is left out: {}", fs.fs_type, fs.mount, skip.text);
-    let cutting = device(facts.survey, &skip.device_id);
+    let cutting = facts.survey.device(&skip.device_id);
     match (skip.reason.known(), cutting) {
         (Some(SkipReason::NoDiscard), Some(layer)) if Some(&layer.id) != facts.guest.map(|disk| &disk.id) => {
             let (name, fix) = match layer.kind.known() {

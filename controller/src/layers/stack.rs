@@ -35,8 +35,3 @@ pub fn devices_above<'a>(survey: &'a GuestSurvey, disk_id: &str) -> Vec<&'a Devi
     }
     above
 }
-
-/// A device by its id.
-pub fn device<'a>(survey: &'a GuestSurvey, id: &str) -> Option<&'a Device> {
-    survey.devices.iter().find(|device| device.id == id)
-}

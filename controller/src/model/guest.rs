@@ -48,6 +48,24 @@ pub struct GuestSurvey {
     pub not_listed: u32,
 }
 
+impl GuestSurvey {
+    /// A device by its id.
+    pub fn device(&self, id: &str) -> Option<&Device> {
+        self.devices.iter().find(|device| device.id == id)
+    }
+
+    /// A filesystem by its id.
+    pub fn filesystem(&self, id: &str) -> Option<&Filesystem> {
+        self.filesystems.iter().find(|fs| fs.id == id)
+    }
+
+    /// The names of the disks below a filesystem; the id where one is not among the devices.
+    pub fn disk_names(&self, fs: &Filesystem) -> Vec<String> {
+        let name = |id: &String| self.device(id).map_or(id, |device| &device.name).clone();
+        fs.leaf_ids.iter().map(name).collect()
+    }
+}
+
 /// One superblock.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filesystem {

@@ -153,7 +153,7 @@ impl Books<'_> {
     }
 
     fn filesystem(&self, run: &FilesystemRun) -> Option<&Filesystem> {
-        self.look.survey.filesystems.iter().find(|fs| fs.id == run.filesystem_id)
+        self.look.survey.filesystem(&run.filesystem_id)
     }
 
     fn failed(&self, disk: &DiskLook, decision: &Decision, after: &After) -> Option<String> {
@@ -165,8 +165,7 @@ impl Books<'_> {
             return Some(trouble.text.clone());
         }
         let (run, failure) = self.runs_on(disk).find_map(|run| Some((run, run.failure.as_ref()?)))?;
-        let mount =
-            self.look.survey.filesystems.iter().find(|fs| fs.id == run.filesystem_id).map(|fs| &fs.mount);
+        let mount = self.look.survey.filesystem(&run.filesystem_id).map(|fs| &fs.mount);
         Some(format!("{}: {}", mount.map_or("?", String::as_str), failure.text))
     }
 

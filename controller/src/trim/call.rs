@@ -149,8 +149,7 @@ impl<G: Guest> Call<'_, G> {
     }
 
     fn mount_of(&self, id: &str) -> String {
-        let found = self.survey.filesystems.iter().find(|fs| fs.id == id);
-        found.map_or_else(|| id.to_owned(), |fs| fs.mount.clone())
+        self.survey.filesystem(id).map_or_else(|| id.to_owned(), |fs| fs.mount.clone())
     }
 }
 

@@ -187,16 +187,12 @@ async fn datastores<S: Storage>(storage: &S, look: &Look) -> Vec<DatastoreChange
 }
 
 fn filesystems(look: &Look, report: Option<&RunReport>) -> Vec<FilesystemOutcome> {
-    let name_of = |id: &String| {
-        let device = look.survey.devices.iter().find(|device| device.id == *id);
-        device.map_or_else(|| id.clone(), |device| device.name.clone())
-    };
     look.survey
         .filesystems
         .iter()
         .map(|fs| FilesystemOutcome {
             filesystem: fs.clone(),
-            on: fs.leaf_ids.iter().map(name_of).collect(),
+            on: look.survey.disk_names(fs),
             run: report
                 .and_then(|report| report.filesystems.iter().find(|run| run.filesystem_id == fs.id))
                 .cloned(),

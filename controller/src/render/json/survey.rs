@@ -128,17 +128,13 @@ fn disk(look: &Look, disk: &DiskLook) -> DiskJson {
 }
 
 fn filesystems(look: &Look) -> Vec<FilesystemJson> {
-    let name_of = |id: &String| {
-        let device = look.survey.devices.iter().find(|device| device.id == *id);
-        device.map_or_else(|| id.clone(), |device| device.name.clone())
-    };
     look.survey
         .filesystems
         .iter()
         .map(|fs| FilesystemJson {
             mount: fs.mount.clone(),
             fs_type: fs.fs_type.clone(),
-            on: fs.leaf_ids.iter().map(name_of).collect(),
+            on: look.survey.disk_names(fs),
             size_bytes: fs.size_bytes,
             used_bytes: fs.used_bytes,
             free_bytes: fs.free_bytes,
