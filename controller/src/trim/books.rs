@@ -137,7 +137,8 @@ impl Books<'_> {
             return if self.trouble.is_none() { nothing } else { GuestSide::default() };
         };
         let sent = report.sent.iter().find(|sent| sent.device_id == device.id);
-        if self.runs_on(disk).next().is_none() {
+        // A filesystem that the guest left out sent nothing, and its disk is not among the ones that were counted.
+        if self.runs_on(disk).all(|run| run.state.is(FilesystemState::Skipped)) {
             return GuestSide { written_bytes: sent.and_then(|sent| sent.written_bytes), ..nothing };
         }
         // What a filesystem over several disks claims cannot be told apart per disk.
@@ -165,8 +166,8 @@ impl Books<'_> {
             return Some(trouble.text.clone());
         }
         let (run, failure) = self.runs_on(disk).find_map(|run| Some((run, run.failure.as_ref()?)))?;
-        let mount = self.look.survey.filesystem(&run.filesystem_id).map(|fs| &fs.mount);
-        Some(format!("{}: {}", mount.map_or("?", String::as_str), failure.text))
+        let mount = self.filesystem(run).map_or("?", |fs| fs.mount.as_str());
+        Some(format!("{mount}: {}", failure.text))
     }
 
     fn cut_short(&self, disk: &DiskLook) -> Option<&'static str> {

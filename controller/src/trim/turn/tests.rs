@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trimtab_proto::words::{Action, RunState};
+use trimtab_proto::words::{Action, FilesystemState, RunState, Wire};
 
 use super::*;
 use crate::{
@@ -225,6 +225,21 @@ async fn a_guest_that_stopped_on_an_io_error_is_told() {
     let outcome = run(&vm).await.unwrap();
     assert_eq!(outcome.trouble.as_ref().unwrap().kind, Kind::VmPaused);
     assert_eq!(outcome.disks[0].ruling.verdict, Verdict::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_whose_filesystem_was_left_out_sent_nothing() {
+    let vm = healthy();
+    vm.script(|s| {
+        let mut ended = report(RunState::Ended, 0);
+        ended.filesystems[0].state = Wire::Known(FilesystemState::Skipped);
+        ended.filesystems[0].claimed_bytes = None;
+        ended.sent.clear();
+        s.streams[0] = vec![Ok(RunEvent::End(ended))];
+        s.allocated_after = 30 * GIB;
+    });
+    let ledger = run(&vm).await.unwrap().disks.remove(0).ledger;
+    assert_eq!((ledger.claimed_bytes, ledger.sent_bytes), (Some(0), Some(0)), "known, and nothing");
 }
 
 #[tokio::test(start_paused = true)]
