@@ -12,6 +12,7 @@ pub mod hybrid;
 pub mod keeper;
 pub mod loop_disk;
 pub mod programs;
+pub mod trimtab;
 
 /// A mebibyte, in bytes.
 pub const MIB: u64 = 1024 * 1024;

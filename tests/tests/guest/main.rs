@@ -1,3 +1,12 @@
 //! What needs a real Linux in a real QEMU.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests, which clippy takes for code of a program; an overflow fails the test"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod matrix;
 mod rig;
+mod walk;
