@@ -50,8 +50,8 @@ check: ## formatting, clippy and licences, warnings as errors
 	@tests/setup check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	PATH="$$PATH:$${XDG_CACHE_HOME:-$$HOME/.cache}/trimtab/tools/bin" cargo deny --offline check licenses bans sources
-	shellcheck tests/setup tests/keep tests/runner tests/guest/init tests/guest/build-image agent/tests/fixtures/capture .ci/run
+	tests/deny
+	shellcheck tests/setup tests/deny tests/keep tests/runner tests/guest/init tests/guest/build-image agent/tests/fixtures/capture .ci/run
 
 .PHONY: proto
 proto: ## write the generated code of trimtab.v1 anew

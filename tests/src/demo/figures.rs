@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::show::line;
-use crate::MIB;
+use crate::{GIB, MIB};
 
 /// What happened to one filesystem and its image.
 #[derive(Debug)]
@@ -39,11 +39,11 @@ pub(super) fn table(figures: &[Figures]) -> Result<()> {
     for each in figures {
         row([
             each.name.clone(),
-            mib(each.deleted_bytes),
-            mib(each.trimmed_bytes),
-            mib(each.before_bytes),
-            mib(each.after_bytes),
-            mib(each.freed_bytes()),
+            size(each.deleted_bytes),
+            size(each.trimmed_bytes),
+            size(each.before_bytes),
+            size(each.after_bytes),
+            size(each.freed_bytes()),
         ])?;
     }
     line("   trimmed is what the guest offered, holes included; came back is what the host really gained")
@@ -53,7 +53,11 @@ fn row([name, deleted, trimmed, before, after, back]: [String; 6]) -> Result<()>
     line(&format!("   {name:<22}{deleted:>10}{trimmed:>10}{before:>14}{after:>10}{back:>11}"))
 }
 
-/// Bytes as whole MiB, rounded.
-pub(super) fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes.saturating_add(MIB / 2) / MIB)
+/// Bytes as whole MiB, or as GiB with a tenth.
+pub(super) fn size(bytes: u64) -> String {
+    if bytes < 2 * GIB {
+        return format!("{} MiB", bytes.saturating_add(MIB / 2) / MIB);
+    }
+    let tenths = bytes.saturating_mul(10).saturating_add(GIB / 2) / GIB;
+    format!("{}.{} GiB", tenths / 10, tenths % 10)
 }

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use crate::guest::{Disk, DiskSpec, Guest, GuestSpec, allocated_bytes};
 use crate::loop_disk::Filesystem;
 use crate::{GIB, MIB, programs};
-use figures::{Figures, mib};
+use figures::{Figures, size};
 use show::{during, guest_line, host_line, line, output, step};
 
 /// One filesystem of the guest, on a disk of its own.
@@ -96,7 +96,7 @@ fn fill(guest: &Guest, volumes: &[Volume]) -> Result<String> {
         let write = format!("dd if=/dev/urandom of={big} bs=1M count={} conv=fsync", volume.deleted_mib);
         guest_line(&write)?;
         let image = volume.disk.image.clone();
-        let grown = move || allocated_bytes(&image).ok().map(|bytes| format!("image at {}", mib(bytes)));
+        let grown = move || allocated_bytes(&image).ok().map(|bytes| format!("image at {}", size(bytes)));
         during("writing", grown, || guest.sh(&format!("{write} 2>/dev/null")))?;
     }
     show_allocated("the images have grown", guest, volumes)?;
