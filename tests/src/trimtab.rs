@@ -5,6 +5,7 @@
 //!             └─ beyond the limit: killed, and an error
 //! ```
 
+use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -205,18 +206,31 @@ impl Ended {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Document(pub Value);
 
+impl fmt::Display for Document {
+    /// Without the guest's pseudo filesystems, which hide what matters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut brief = self.0.clone();
+        for vm in brief["vms"].as_array_mut().into_iter().flatten() {
+            if let Some(filesystems) = vm["filesystems"].as_array_mut() {
+                filesystems.retain(|fs| fs["skipped"]["reason"] != "pseudo");
+            }
+        }
+        write!(f, "{brief:#}")
+    }
+}
+
 impl Document {
     /// A VM by its name.
     pub fn vm(&self, name: &str) -> Result<&Value> {
         let vms = self.0["vms"].as_array().context("no vms")?;
-        vms.iter().find(|vm| vm["name"] == name).with_context(|| format!("no VM {name} in {:#}", self.0))
+        vms.iter().find(|vm| vm["name"] == name).with_context(|| format!("no VM {name} in {self}"))
     }
 
     /// The only VM.
     pub fn only_vm(&self) -> Result<&Value> {
         match self.0["vms"].as_array().map(Vec::as_slice) {
             Some([vm]) => Ok(vm),
-            _ => bail!("not one VM: {:#}", self.0),
+            _ => bail!("not one VM: {self}"),
         }
     }
 
@@ -229,13 +243,13 @@ impl Document {
     pub fn disk(&self, disk: &Disk) -> Result<&Value> {
         let image = disk.image.to_str().context("an image whose name is not UTF-8")?;
         let found = self.disks()?.iter().find(|known| known["image"] == image);
-        found.with_context(|| format!("no disk {image} in {:#}", self.0))
+        found.with_context(|| format!("no disk {image} in {self}"))
     }
 
     /// The entry of a mount point of the only VM.
     pub fn filesystem(&self, mount: &str) -> Result<&Value> {
         let filesystems = self.only_vm()?["filesystems"].as_array().context("no filesystems")?;
         let found = filesystems.iter().find(|fs| fs["mount"] == mount);
-        found.with_context(|| format!("no filesystem at {mount} in {:#}", self.0))
+        found.with_context(|| format!("no filesystem at {mount} in {self}"))
     }
 }

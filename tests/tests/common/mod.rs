@@ -14,7 +14,7 @@ pub(crate) fn checked(ended: &Ended) -> Result<Document> {
     let problems: Vec<String> =
         validator.iter_errors(&document.0).map(|e| format!("{}: {e}", e.instance_path())).collect();
     if !problems.is_empty() {
-        bail!("{problems:#?}\n{:#}", document.0);
+        bail!("{problems:#?}\n{document}");
     }
     if document.0["exit"] != ended.exit {
         bail!("exit {} and the document says {}", ended.exit, document.0["exit"]);
