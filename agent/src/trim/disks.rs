@@ -95,3 +95,56 @@ impl Disks {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::VecDeque};
+
+    use super::*;
+
+    const DISK: DevNum = DevNum { major: 8, minor: 0 };
+
+    fn counters(discarded_bytes: Option<u64>, in_flight: u64) -> DiskCounters {
+        DiskCounters { discarded_bytes, written_bytes: Some(4096), in_flight: Some(in_flight) }
+    }
+
+    /// A disk that is read once for its baseline and once for each of the others.
+    fn read(readings: &[DiskCounters], now: Instant) -> Disks {
+        let left = RefCell::new(VecDeque::from(readings.to_vec()));
+        let mut disks = Disks::new(Box::new(move |_| left.borrow_mut().pop_front().unwrap()));
+        disks.begin(&[DISK], now);
+        for _ in 1..readings.len() {
+            disks.look(now);
+        }
+        disks
+    }
+
+    #[test]
+    fn what_was_sent() {
+        for (name, base, last, expected) in [
+            ("it moved", Some(512), Some(2048), Some(1536)),
+            ("it did not", Some(512), Some(512), Some(0)),
+            ("no counter, as before Linux 4.18", None, None, None),
+            ("it went away", Some(512), None, None),
+            ("it began anew", Some(512), Some(0), None),
+        ] {
+            let disks = read(&[counters(base, 0), counters(last, 0)], Instant::now());
+            assert_eq!(disks.sent()[0].discarded, expected, "{name}");
+            assert_eq!(disks.sent()[0].written, Some(0), "{name}");
+            assert_eq!(disks.counted(), base.is_some() && last.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn it_settles_when_nothing_is_in_flight_or_nothing_has_moved_for_long() {
+        let now = Instant::now();
+        let later = now.checked_add(STILL).unwrap();
+        let moving = read(&[counters(Some(0), 0), counters(Some(512), 0)], now);
+        assert!(!moving.settled(now), "the count has just moved");
+        let still = read(&[counters(Some(0), 0), counters(Some(0), 0)], now);
+        assert!(still.settled(now));
+        let busy = read(&[counters(Some(0), 3), counters(Some(0), 3)], now);
+        assert!(!busy.settled(now), "requests are in flight");
+        assert!(busy.settled(later), "on a guest that always writes, some always are");
+    }
+}

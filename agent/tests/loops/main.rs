@@ -12,5 +12,6 @@ mod by_hand;
 mod calls;
 mod client;
 mod ends;
+mod old_kernel;
 mod rig;
 mod trouble;

@@ -8,7 +8,7 @@ use super::super::table::cut;
 use crate::{
     model::{DevNum, Survey},
     text::{shown, size},
-    trim::report::What,
+    trim::report::{Sent, What},
 };
 
 /// Columns of the line that is rewritten: nobody's terminal is narrower, and a line that wraps cannot be.
@@ -40,14 +40,12 @@ impl Progress {
                 }
             }
             What::Progress(progress) if self.terminal => {
-                let sent: u64 =
-                    progress.sent.iter().filter_map(|disk| disk.discarded).fold(0, u64::saturating_add);
                 let passed = match progress.passed {
                     Some(passed) => format!("{} of {}, ", size(Some(passed)), size(Some(progress.of))),
                     None => String::new(),
                 };
                 let mount = mount(survey, progress.filesystem_id);
-                self.write(&format!("{mount}: {passed}{} sent", size(Some(sent))));
+                self.write(&format!("{mount}: {passed}{} sent", size(sent(&progress.sent))));
             }
             What::State(_) | What::Progress(_) | What::End(_) => {}
         }
@@ -76,6 +74,30 @@ impl Progress {
     }
 }
 
+/// Bytes on all disks; not known as soon as one disk does not count them.
+fn sent(disks: &[Sent]) -> Option<u64> {
+    disks.iter().try_fold(0_u64, |sum, disk| Some(sum.saturating_add(disk.discarded?)))
+}
+
 fn mount(survey: &Survey, id: DevNum) -> String {
     survey.filesystems.iter().find(|fs| fs.id == id).map_or_else(|| id.to_string(), |fs| shown(&fs.mount))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_counted_is_not_0() {
+        for (name, disks, expected) in [
+            ("each disk counts", vec![Some(1), Some(2)], Some(3)),
+            ("one does not", vec![Some(1), None], None),
+            ("none does, as before Linux 4.18", vec![None], None),
+        ] {
+            let disk =
+                |discarded| Sent { device_id: DevNum { major: 8, minor: 0 }, discarded, written: None };
+            let disks: Vec<Sent> = disks.into_iter().map(disk).collect();
+            assert_eq!(sent(&disks), expected, "{name}");
+        }
+    }
 }
