@@ -1,7 +1,8 @@
 //! Kernels on which a trim is known to harm: a table, each row with its source. Pure.
 //!
 //! A distribution's kernel can carry the fix of a row under an older number, or the fault of one; where that is known
-//! the row names the builds, otherwise it errs on the side of leaving the filesystem alone.
+//! the row names the builds, otherwise it errs on the side of leaving the filesystem alone. A bound that nobody has
+//! looked up is said to be such.
 
 use std::{fmt, str::FromStr};
 
@@ -92,14 +93,17 @@ use Range::{Builds, Versions};
 const ROWS: &[Row] = &[
     Row {
         harm: Harm::Refuse,
-        // c84a1372df92 (5.4, and stable kernels of its time) brought the layout; the fix is in 6.5 and in these
-        // stable series from the named patch on.
+        // The fix is in 6.5 and, by the announcements of the stable kernels, in these series from the named patch on.
+        // The fault came with the two layouts (c84a1372df92, 5.4) and their backports, to which patches was not
+        // looked up: a series counts from its beginning.
         ranges: &[
-            Versions([4, 14, 0], [5, 4, 251]),
+            Versions([4, 14, 0], [4, 14, 322]),
+            Versions([4, 15, 0], [4, 19, 291]),
+            Versions([4, 20, 0], [5, 4, 251]),
             Versions([5, 5, 0], [5, 10, 188]),
             Versions([5, 11, 0], [5, 15, 121]),
-            Versions([5, 16, 0], [6, 1, 39]),
-            Versions([6, 2, 0], [6, 4, 4]),
+            Versions([5, 16, 0], [6, 1, 40]),
+            Versions([6, 2, 0], [6, 4, 5]),
         ],
         layer: |block, blocks| {
             has_level(block, &["raid0"])
@@ -113,7 +117,9 @@ const ROWS: &[Row] = &[
     Row {
         harm: Harm::Refuse,
         ranges: &[
-            // The discard patches of December 2020, backported by Ubuntu and taken back.
+            // Patches of the autumn of 2020 corrupt data: seen on 5.10-rc7 and on Ubuntu's kernels with a backport,
+            // and reverted in both (https://lkml.iu.edu/hypermail/linux/kernel/2012.1/01288.html). Which of Ubuntu's
+            // builds is written from memory.
             Builds("4.15.0-126-"),
             Builds("4.15.0-127-"),
             Builds("5.4.0-56-"),
@@ -121,18 +127,24 @@ const ROWS: &[Row] = &[
             Builds("5.8.0-31-"),
             Builds("5.8.0-32-"),
             Builds("5.10.0-rc"),
-            // A backport of 2025 that counts discards of raid10 with a pool which it never set up.
-            Builds("5.15.0-143-"),
-            Builds("5.15.0-144-"),
-            Builds("5.15.0-145-"),
         ],
         layer: |block, _| has_level(block, &["raid10"]),
         fs_type: None,
-        what: "a discard corrupts a raid10 or crashes the kernel",
-        source: "https://bugs.launchpad.net/bugs/1907262 and https://bugs.launchpad.net/bugs/2117395",
+        what: "a discard corrupts a raid10",
+        source: "https://bugs.launchpad.net/ubuntu/+source/linux/+bug/1907262",
     },
     Row {
         harm: Harm::Refuse,
+        // 144 is the build of the report; its neighbours are here for caution.
+        ranges: &[Builds("5.15.0-143-"), Builds("5.15.0-144-"), Builds("5.15.0-145-")],
+        layer: |block, _| has_level(block, &["raid10"]),
+        fs_type: None,
+        what: "a discard on a raid10 crashes the kernel",
+        source: "https://github.com/Open-CAS/open-cas-linux/issues/1671",
+    },
+    Row {
+        harm: Harm::Refuse,
+        // The pull request names 5.1 as where the fault came from; the fix is in the announcement of 5.1.5.
         ranges: &[Versions([5, 1, 0], [5, 1, 5])],
         layer: |block, _| {
             use DeviceKind::{Crypt, Lvm, Mapped, Multipath};
@@ -144,15 +156,18 @@ const ROWS: &[Row] = &[
     },
     Row {
         harm: Harm::Refuse,
-        // 4.1.y and older series got the fix in the summer of 2015; their last patches are not told apart.
+        // The fix came with 4.2. Older series got it in the summer of 2015, at patches that were not looked up, and
+        // the lower bound, where split requests began to share their pages, is from memory: both err to the wide.
         ranges: &[Versions([3, 14, 0], [4, 2, 0])],
         layer: |block, _| has_level(block, &["raid0", "raid10", "linear"]),
         fs_type: None,
         what: "a discard that md splits overwrites blocks that are in use",
-        source: "Linux commit f3f5da624e0a, block: Do a full clone when splitting discard bios",
+        source: "Linux commit f3f5da624e0a; \
+                 https://hipporoll.net/blog/2015/07/21/data-corruption-trim-md-raid-linux-kernel/",
     },
     Row {
         harm: Harm::Warn,
+        // Among the btrfs updates for the kernel after 6.19, which is 7.0.
         ranges: &[Versions([0, 0, 0], [7, 0, 0])],
         layer: |_, _| false,
         fs_type: Some("btrfs"),
@@ -232,6 +247,24 @@ mod tests {
         }
         assert!(release("5.4.0-56-generic").is_in(&[Builds("5.4.0-56-")]));
         assert!(!release("5.4.0-561-generic").is_in(&[Builds("5.4.0-56-")]));
+    }
+
+    #[test]
+    fn the_stable_series_that_have_raid0_s_fix() {
+        let ranges = ROWS[0].ranges;
+        for (last_without, first_with) in [
+            ("4.14.321", "4.14.322"),
+            ("4.19.290-1", "4.19.291"),
+            ("5.4.250", "5.4.251"),
+            ("5.10.187", "5.10.188"),
+            ("5.15.120", "5.15.121"),
+            ("6.1.39", "6.1.40"),
+            ("6.4.4", "6.4.5"),
+            ("6.3.13", "6.5.0"),
+        ] {
+            assert!(release(last_without).is_in(ranges), "{last_without}");
+            assert!(!release(first_with).is_in(ranges), "{first_with}");
+        }
     }
 
     #[test]
