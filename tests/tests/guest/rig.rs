@@ -11,10 +11,6 @@ use trimtab_tests::{GIB, MIB};
 
 const EXT4: &str = "mke2fs -q -t ext4 -E lazy_itable_init=0,lazy_journal_init=0";
 
-fn boot(name: &str) -> Result<Guest> {
-    Guest::boot(GuestSpec::new(name).without_agent())
-}
-
 /// Writes and deletes 64 MiB on a new ext4; returns bytes allocated before the write, with the file, after fstrim.
 fn write_delete_trim(guest: &Guest, spec: DiskSpec) -> Result<(u64, u64, u64)> {
     let disk = guest.add_disk(spec)?;
@@ -31,7 +27,7 @@ fn write_delete_trim(guest: &Guest, spec: DiskSpec) -> Result<(u64, u64, u64)> {
 
 #[test]
 fn fstrim_shrinks_an_image_with_unmap_and_not_with_ignore() -> Result<()> {
-    let guest = boot("shrinks")?;
+    let guest = Guest::lease()?;
     for front_end in [FrontEnd::VirtioScsi, FrontEnd::VirtioBlk, FrontEnd::Nvme] {
         for format in [Format::Raw, Format::Qcow2] {
             for discard in [Discard::Unmap, Discard::Ignore, Discard::Unset] {
@@ -52,14 +48,14 @@ fn fstrim_shrinks_an_image_with_unmap_and_not_with_ignore() -> Result<()> {
 
 #[test]
 fn what_qemu_counts_as_arrived_is_what_a_qcow2_image_loses() -> Result<()> {
-    let guest = boot("counts")?;
+    let guest = Guest::lease()?;
     let disk = guest.add_disk(DiskSpec::new("disk", GIB).qcow2())?;
-    guest.sh(&format!("{EXT4} {0} && mount {0} /mnt && sync", disk.device))?;
-    guest.write_noise("/mnt/big", 64)?;
-    guest.sh("rm /mnt/big; sync")?;
+    guest.sh(&format!("{EXT4} {0} && mkdir -p /mnt/a && mount {0} /mnt/a && sync", disk.device))?;
+    guest.write_noise("/mnt/a/big", 64)?;
+    guest.sh("rm /mnt/a/big; sync")?;
     let (arrived_before, _) = guest.arrived(&disk)?;
     let full = disk.allocated_bytes()?;
-    guest.sh("fstrim /mnt")?;
+    guest.sh("fstrim /mnt/a")?;
     let (arrived, failed) = guest.arrived(&disk)?;
     assert_eq!(arrived - arrived_before, full - disk.allocated_bytes()?);
     assert_eq!(failed, 0);
@@ -109,7 +105,7 @@ fn a_connection_through_the_hybrid_socket_reaches_the_agent_also_after_a_reboot(
 
 #[test]
 fn a_failed_command_says_what_it_printed() -> Result<()> {
-    let guest = boot("fails")?;
+    let guest = Guest::lease()?;
     let error = guest.sh("echo to stdout; echo to stderr >&2; exit 3").unwrap_err().to_string();
     assert!(
         error.contains("exit 3") && error.contains("to stdout") && error.contains("to stderr"),
@@ -123,7 +119,7 @@ fn a_failed_command_says_what_it_printed() -> Result<()> {
 
 #[test]
 fn nothing_of_a_guest_is_left_when_it_is_dropped() -> Result<()> {
-    let guest = boot("leaves")?;
+    let guest = Guest::boot(GuestSpec::new("leaves").without_agent())?;
     let directory = guest.directory().to_path_buf();
     let process = format!("/proc/{}", guest.qemu_pid()?);
     assert!(directory.exists() && Path::new(&process).exists());
