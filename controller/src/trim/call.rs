@@ -7,13 +7,14 @@ use trimtab_proto::words::{Action, RunState};
 
 use crate::{
     model::{
+        disk::VmState,
         guest::GuestSurvey,
         run::{RunEvent, RunReport, SteerOrder, TrimOrder},
         trouble::{Kind, Trouble},
     },
     trim::{
         event::{Listener, Stage, TurnEvent},
-        ports::{Guest, RunStream},
+        ports::{Guest, RunStream, Vmm},
     },
 };
 
@@ -31,15 +32,17 @@ pub fn next_fence(last: u64) -> u64 {
 }
 
 /// One run in one guest.
-pub(super) struct Call<'a, G> {
+pub(super) struct Call<'a, G, V> {
     pub(super) guest: &'a G,
+    /// Asked before each call to a guest that may have stopped meanwhile: a stopped guest is not called.
+    pub(super) vmm: &'a V,
     pub(super) survey: &'a GuestSurvey,
     pub(super) listener: &'a dyn Listener,
     /// Becomes true when the caller wants the run cancelled.
     pub(super) cancel: watch::Receiver<bool>,
 }
 
-impl<G: Guest> Call<'_, G> {
+impl<G: Guest, V: Vmm> Call<'_, G, V> {
     /// Runs the order to its end. A lost connection is mended as long as the agent still knows the run.
     pub(super) async fn run(mut self, mut order: TrimOrder) -> Result<RunReport, Trouble> {
         self.listener.event(TurnEvent::Stage(Stage::Trimming));
@@ -88,6 +91,9 @@ impl<G: Guest> Call<'_, G> {
     }
 
     async fn cancel_run(&self, order: &TrimOrder) -> Result<(), Trouble> {
+        if let Some(stopped) = stopped_since(self.vmm).await {
+            return Err(stopped);
+        }
         let steer = SteerOrder { run_id: order.run_id.clone(), fence: order.fence, action: Action::Cancel };
         self.guest.steer(&steer).await.map(|_| ())
     }
@@ -97,6 +103,9 @@ impl<G: Guest> Call<'_, G> {
     async fn recover(&self, order: &mut TrimOrder, lost: Trouble) -> Result<Recovered<G::Run>, Trouble> {
         let give_up = tokio::time::Instant::now().checked_add(RECONNECT_FOR);
         loop {
+            if let Some(stopped) = stopped_since(self.vmm).await {
+                return Err(stopped);
+            }
             match self.guest.get_run(&order.run_id).await {
                 Ok(report) if report.boot_id != order.boot_id => return Err(rebooted()),
                 Ok(report) if report.state.is(RunState::Ended) => return Ok(Recovered::Ended(report)),
@@ -156,6 +165,17 @@ impl<G: Guest> Call<'_, G> {
 enum Recovered<R> {
     Ended(RunReport),
     Attached(R),
+}
+
+/// The state after a trim is part of its result: a refused discard can stop a VM (werror=stop).
+pub(super) async fn stopped_since<V: Vmm>(vmm: &V) -> Option<Trouble> {
+    match vmm.look().await.ok()?.state? {
+        VmState::Running => None,
+        VmState::Stopped(why) => Some(
+            Trouble::new(Kind::VmPaused, format!("the VM stopped during the trim ({why})"))
+                .hint("look at its storage, then resume it: QMP `cont`, or virsh resume"),
+        ),
+    }
 }
 
 fn rebooted() -> Trouble {

@@ -6,14 +6,13 @@ use crate::{
     layers::ImageFacts,
     ledger::account::Reading,
     model::{
-        disk::VmState,
         image::Image,
         run::{RunReport, TrimOrder},
         trouble::{Kind, Trouble},
     },
     trim::{
         books::{After, Books},
-        call::{Call, next_fence},
+        call::{Call, next_fence, stopped_since},
         choose::{Choice, choose},
         event::{Listener, Stage, TurnEvent},
         look::{DiskLook, Look, Parts, counters_of, look},
@@ -40,7 +39,7 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
     let run = match choice.targets.is_empty() {
         true => None,
         false => {
-            let call = Call { guest: parts.guest, survey: &look.survey, listener, cancel };
+            let call = Call { guest: parts.guest, vmm: parts.vmm, survey: &look.survey, listener, cancel };
             match call.run(order(&look, &choice, options)).await {
                 // Refused before anything began: the VM as a whole has no outcome.
                 Err(trouble) if is_refusal(trouble.kind) => return Err(trouble),
@@ -157,17 +156,6 @@ async fn read_again<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>, lo
 fn replaced(image: &Image) -> Trouble {
     Trouble::new(Kind::Image, format!("{} is another file now than before the trim", image.path.display()))
         .hint("something moved or copied the image meanwhile; look at it, then trim again")
-}
-
-/// The state after a trim is part of its result: a refused discard can stop a VM (werror=stop).
-async fn stopped_since<V: Vmm>(vmm: &V) -> Option<Trouble> {
-    match vmm.look().await.ok()?.state? {
-        VmState::Running => None,
-        VmState::Stopped(why) => Some(
-            Trouble::new(Kind::VmPaused, format!("the VM stopped during the trim ({why})"))
-                .hint("look at its storage, then resume it: QMP `cont`, or virsh resume"),
-        ),
-    }
 }
 
 async fn datastores<S: Storage>(storage: &S, look: &Look) -> Vec<DatastoreChange> {

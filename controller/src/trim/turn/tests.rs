@@ -12,7 +12,7 @@ use crate::{
     },
     ledger::{pair::Confirmation, verdict::Verdict},
     model::{
-        disk::{DiskCounters, DriveDiscard},
+        disk::{DiskCounters, DriveDiscard, VmState},
         image::Qcow2Header,
         run::RunEvent,
     },
@@ -225,6 +225,28 @@ async fn a_guest_that_stopped_on_an_io_error_is_told() {
     let outcome = run(&vm).await.unwrap();
     assert_eq!(outcome.trouble.as_ref().unwrap().kind, Kind::VmPaused);
     assert_eq!(outcome.disks[0].ruling.verdict, Verdict::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_stopped_in_the_middle_is_not_called_again() {
+    let vm = healthy();
+    vm.script(|s| {
+        s.state_after = Some(VmState::Stopped("paused".into()));
+        s.streams[0] = vec![Ok(RunEvent::State(report(RunState::Running, 0))), Err(lost())];
+        s.runs.push_back(Ok(report(RunState::Ended, 20 * GIB)));
+    });
+    assert_eq!(run(&vm).await.unwrap().trouble.unwrap().kind, Kind::VmPaused);
+    vm.script(|s| assert_eq!(s.runs.len(), 1, "its run was asked for"));
+
+    let vm = healthy();
+    vm.script(|s| {
+        s.state_after = Some(VmState::Stopped("paused".into()));
+        s.streams[0] = vec![Ok(RunEvent::State(report(RunState::Running, 0)))];
+    });
+    let (_keep, cancel) = watch::channel(true);
+    let outcome = run_with(&vm, &TrimOptions::default(), cancel).await.unwrap();
+    assert_eq!(outcome.trouble.unwrap().kind, Kind::VmPaused);
+    vm.script(|s| assert!(s.steered.is_empty(), "a stopped guest was told to cancel"));
 }
 
 #[tokio::test(start_paused = true)]
