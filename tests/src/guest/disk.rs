@@ -55,6 +55,7 @@ pub struct DiskSpec {
     image: Option<PathBuf>,
     format_properties: Map<String, Value>,
     pub(super) device_properties: Map<String, Value>,
+    pub(super) throttled: bool,
 }
 
 impl DiskSpec {
@@ -72,6 +73,7 @@ impl DiskSpec {
             image: None,
             format_properties: Map::new(),
             device_properties: Map::new(),
+            throttled: false,
         }
     }
 
@@ -152,6 +154,14 @@ impl DiskSpec {
         self
     }
 
+    /// Behind a throttle filter, so that `Guest::limit_writes` can slow it down. Only for a disk that is added to a
+    /// running guest.
+    #[must_use]
+    pub fn throttled(mut self) -> Self {
+        self.throttled = true;
+        self
+    }
+
     /// Makes the sparse image in `directory`, unless there is one.
     pub(super) fn create(&self, directory: &Path) -> Result<PathBuf> {
         if let Some(image) = &self.image {
@@ -178,14 +188,26 @@ impl DiskSpec {
     pub(super) fn block_node(&self, image: &Path) -> Value {
         let mut node = self.format_properties.clone();
         node.insert("driver".into(), self.format.as_str().into());
-        node.insert("node-name".into(), self.name.as_str().into());
         let mut file = json!({ "driver": "file", "filename": image, "node-name": self.file_node() });
         if let Some(discard) = self.discard.as_str() {
             node.insert("discard".into(), discard.into());
             file["discard"] = discard.into();
         }
         node.insert("file".into(), file);
+        if self.throttled {
+            // Each node on the way drops discards that it was not told to pass on.
+            let discard = node.get("discard").cloned();
+            let filter =
+                json!({ "driver": "throttle", "throttle-group": self.throttle_group(), "file": node });
+            node = filter.as_object().cloned().unwrap_or_default();
+            node.extend(discard.map(|discard| ("discard".to_owned(), discard)));
+        }
+        node.insert("node-name".into(), self.name.as_str().into());
         Value::Object(node)
+    }
+
+    pub(super) fn throttle_group(&self) -> String {
+        throttle_group(&self.name)
     }
 
     /// The value of QEMU's `-drive`, for a disk that is there at boot.
@@ -209,6 +231,11 @@ impl DiskSpec {
     pub(super) fn file_node(&self) -> String {
         format!("{}-file", self.name)
     }
+}
+
+/// The QOM id of the group that a throttled disk is in, alone.
+pub(super) fn throttle_group(disk: &str) -> String {
+    format!("{disk}-throttle")
 }
 
 /// A disk that a guest has.

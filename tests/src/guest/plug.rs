@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::Guest;
-use super::disk::{Disk, DiskSpec, FrontEnd};
+use super::disk::{Disk, DiskSpec, FrontEnd, throttle_group};
 use super::spec::HOT_PLUG_SLOTS;
 
 /// A disk that the guest has.
@@ -20,6 +20,7 @@ pub(super) struct Plugged {
     /// Whether it came after the boot, and so can go again.
     removable: bool,
     file_node: String,
+    throttled: bool,
 }
 
 /// Device nodes appear a moment after QEMU has the device.
@@ -33,6 +34,9 @@ impl Guest {
         }
         let image = spec.create(&self.place.images())?;
         let before = self.disk_names()?;
+        if spec.throttled {
+            self.qmp("object-add", json!({ "qom-type": "throttle-group", "id": spec.throttle_group() }))?;
+        }
         self.qmp("blockdev-add", spec.block_node(&image))?;
         let slot = self.free_slot(spec.front_end)?;
         let mut device = spec.device_properties.clone();
@@ -51,18 +55,34 @@ impl Guest {
             slot,
             removable: true,
             file_node: spec.file_node(),
+            throttled: spec.throttled,
         });
         Ok(disk)
     }
 
     /// Takes a disk out of the running guest. Its image stays until the guest goes.
     pub fn remove_disk(&self, disk: &Disk) -> Result<()> {
+        let throttled = self.locked(&self.disks).iter().any(|p| p.disk.name == disk.name && p.throttled);
+        if throttled {
+            // What is still under way would take its time.
+            self.limit_writes(disk, 0)?;
+        }
         let mut qmp = self.locked(&self.qmp);
         qmp.execute("device_del", json!({ "id": disk.name }))?;
         qmp.wait_for("DEVICE_DELETED", "device", &disk.name)?;
         qmp.execute("blockdev-del", json!({ "node-name": disk.name }))?;
+        if throttled {
+            qmp.execute("object-del", json!({ "id": throttle_group(&disk.name) }))?;
+        }
         self.locked(&self.disks).retain(|plugged| plugged.disk.name != disk.name);
         Ok(())
+    }
+
+    /// Lets a throttled disk do so many writes and discards a second; 0: as many as it can.
+    pub fn limit_writes(&self, disk: &Disk, per_second: u32) -> Result<()> {
+        let group = format!("/objects/{}", throttle_group(&disk.name));
+        let limits = json!({ "iops-write": per_second });
+        self.qmp("qom-set", json!({ "path": group, "property": "limits", "value": limits })).map(drop)
     }
 
     /// The disk called `name`, with the device name that it has in this boot.
@@ -121,6 +141,7 @@ impl Guest {
                 slot: None,
                 removable: false,
                 file_node: self.protocol_node(&spec.name)?,
+                throttled: false,
             };
             self.locked(&self.disks).push(plugged);
         }

@@ -35,6 +35,7 @@ struct State {
 #[derive(Debug)]
 pub struct Lease {
     guest: Option<Guest>,
+    spoiled: bool,
 }
 
 impl Lease {
@@ -48,11 +49,16 @@ impl Lease {
         let idle = state.idle.pop();
         drop(state);
         // From here on its drop counts the lease back, also when the boot fails.
-        let mut lease = Self { guest: idle };
+        let mut lease = Self { guest: idle, spoiled: false };
         if lease.guest.is_none() {
             lease.guest = Some(Guest::boot(GuestSpec::new("guest"))?);
         }
         Ok(lease)
+    }
+
+    /// No other test gets this guest.
+    pub fn spoil(&mut self) {
+        self.spoiled = true;
     }
 }
 
@@ -69,7 +75,8 @@ impl Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let clean = self.guest.take().filter(|guest| !thread::panicking() && clean(guest).is_ok());
+        let clean =
+            self.guest.take().filter(|guest| !self.spoiled && !thread::panicking() && clean(guest).is_ok());
         let mut state = POOL.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.leased = state.leased.saturating_sub(1);
         state.idle.extend(clean);

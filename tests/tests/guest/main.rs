@@ -8,6 +8,8 @@
 mod accused;
 #[path = "../common/mod.rs"]
 mod common;
+mod ends;
 mod matrix;
+mod mounts;
 mod rig;
 mod walk;
