@@ -21,9 +21,9 @@ demo: ## the whole way in a throwaway guest: a deleted file makes its image on t
 	@$(TARGET)/$(TRIPLE)/quick/demo
 
 .PHONY: test
-test: agent-quick ## install what the rig needs, build, run all tests: unit, loop devices, real guests
+test: ## install what the rig needs, build, run all tests: unit, loop devices, real guests
 	@tests/setup test
-	cargo build -q --workspace
+	$(QUICK) -p trimtab-agent
 	cargo --config 'target.$(TRIPLE).runner="$(CURDIR)/tests/runner"' test --workspace --no-fail-fast
 
 .PHONY: agent-quick
@@ -31,8 +31,9 @@ agent-quick: ## build the agent for the rig's guests
 	$(QUICK) -p trimtab-agent
 
 .PHONY: guest
-guest: agent-quick ## boot a throwaway guest with two disks and a shell on this terminal
+guest: ## boot a throwaway guest with two disks and a shell on this terminal
 	@tests/setup demo
+	$(QUICK) -p trimtab-agent
 	cargo run -q -p trimtab-tests --bin guest
 
 # Packed relocations and no unwind tables (it aborts on a panic) take a tenth off. The builder's home and registry
@@ -43,7 +44,7 @@ AGENT_REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_H
 agent-static: ## build the agent as it is shipped: static, small
 	RUSTFLAGS="$(AGENT_FLAGS) $(AGENT_REMAP)" \
 		cargo build -p trimtab-agent --profile agent --target $(TRIPLE)
-	@ls -l target/$(TRIPLE)/agent/trimtab-agent | awk '{ print $$5 " bytes  " $$9 }'
+	@ls -l $(TARGET)/$(TRIPLE)/agent/trimtab-agent | awk '{ print $$5 " bytes  " $$9 }'
 
 .PHONY: check
 check: ## formatting, clippy and licences, warnings as errors
