@@ -10,14 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::rig::{Disk, GIB, MIB, Mounted, Scratch, agent, trim, until, workers_of};
-
-fn json(out: &std::process::Output) -> Value {
-    let text = String::from_utf8_lossy(&out.stdout);
-    serde_json::from_str(&text).unwrap_or_else(|e| {
-        panic!("{e}: {text} {}", String::from_utf8_lossy(&out.stderr));
-    })
-}
+use crate::rig::{Disk, GIB, LONG, Long, MIB, Mounted, Scratch, agent, json, trim, until, workers_of};
 
 /// The one filesystem that had its turn.
 fn only(document: &Value) -> Value {
@@ -152,9 +145,8 @@ fn the_inner_before_the_outer() {
 #[test]
 fn interrupted_it_still_reports() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let mounted = Mounted::slow_to_trim(&scratch, &disk.device);
-    let mount = mounted.path.to_string_lossy().into_owned();
+    let long = Long::new(&scratch);
+    let mount = long.mount();
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut child = agent(&scratch)
             .args(["trim", "--json", "--again", "--pace", "gentle", &mount])
@@ -183,7 +175,7 @@ fn interrupted_it_still_reports() {
         let fs = only(&document);
         assert_eq!(fs["state"], "partial");
         let passed = fs["passed_bytes"].as_u64().unwrap();
-        assert!(passed > 0 && passed < 256 * GIB, "{passed}");
+        assert!(passed > 0 && passed < LONG, "{passed}");
         assert!(fs["claimed_bytes"].as_u64().unwrap() > 0);
     }
 }
@@ -191,9 +183,8 @@ fn interrupted_it_still_reports() {
 #[test]
 fn a_deadline_ends_it() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let mounted = Mounted::slow_to_trim(&scratch, &disk.device);
-    let mount = mounted.path.to_string_lossy().into_owned();
+    let long = Long::new(&scratch);
+    let mount = long.mount();
     let out = trim(&scratch, &["--json", "--pace", "gentle", "--deadline", "1s", &mount]);
     assert_eq!(out.status.code(), Some(32), "all of them stopped before their end");
     assert_eq!(json(&out)["stop"], "deadline");

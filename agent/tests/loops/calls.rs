@@ -12,8 +12,10 @@ use trimtab_proto::{
 };
 
 use crate::{
-    client::{all, connect, end, next, refusal, request, run_id, slow, state, stop, until_progress},
-    rig::{Disk, GIB, MIB, Mounted, Scratch, Serving},
+    client::{
+        all, connect, end, next, refusal, request, run_id, slow, state, stop, under_way, until_progress,
+    },
+    rig::{Disk, GIB, Long, MIB, Mounted, Scratch, Serving},
 };
 
 #[tokio::test]
@@ -84,15 +86,13 @@ async fn a_run_from_hello_to_replay() {
 #[tokio::test]
 async fn one_run_at_a_time_and_the_newest_caller_listens() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let _mounted = Mounted::slow_to_trim(&scratch, &disk.device);
+    let long = Long::new(&scratch);
     let agent = Serving::start(&scratch);
     let mut client = connect(&agent.socket).await;
-    let asked = slow(1, &[&disk.id()]);
-    let mut first = client.trim(asked.clone()).await.unwrap().into_inner();
-    until_progress(&mut first).await;
+    let asked = slow(1, &[&long.id()]);
+    let first = under_way(&mut client, asked.clone()).await;
 
-    let status = client.trim(slow(2, &[&disk.id()])).await.unwrap_err();
+    let status = client.trim(slow(2, &[&long.id()])).await.unwrap_err();
     assert_eq!((status.code(), refusal(&status)), (Code::Aborted, Some(Refusal::Busy)));
     let info = status.get_details_error_info().unwrap();
     assert!(info.metadata[BUSY_SINCE].parse::<u64>().unwrap() > 1_700_000_000);
@@ -116,12 +116,10 @@ async fn one_run_at_a_time_and_the_newest_caller_listens() {
 #[tokio::test]
 async fn pause_resume_cancel() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let _mounted = Mounted::slow_to_trim(&scratch, &disk.device);
+    let long = Long::new(&scratch);
     let agent = Serving::start(&scratch);
     let mut client = connect(&agent.socket).await;
-    let mut stream = client.trim(slow(1, &[&disk.id()])).await.unwrap().into_inner();
-    until_progress(&mut stream).await;
+    let stream = under_way(&mut client, slow(1, &[&long.id()])).await;
     let steer =
         |action: v1::Action, fence| v1::SteerRequest { run_id: run_id(1), fence, action: action.into() };
 

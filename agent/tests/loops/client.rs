@@ -86,6 +86,16 @@ pub(crate) async fn until_progress(stream: &mut Streaming<v1::TrimEvent>) -> v1:
     }
 }
 
+/// Starts a run and reads until a range is done.
+pub(crate) async fn under_way(
+    client: &mut AgentClient<Channel>,
+    asked: v1::TrimRequest,
+) -> Streaming<v1::TrimEvent> {
+    let mut stream = client.trim(asked).await.unwrap().into_inner();
+    until_progress(&mut stream).await;
+    stream
+}
+
 pub(crate) fn state(report: &v1::RunReport) -> RunState {
     Wire::read(report.state).known().unwrap()
 }

@@ -10,8 +10,8 @@ use trimtab_proto::{
 };
 
 use crate::{
-    client::{all, connect, end, next, request, run_id, slow, state, stop, until_progress},
-    rig::{Disk, GIB, Mounted, Scratch, Serving, until, workers_of},
+    client::{all, connect, end, next, request, run_id, slow, state, stop, under_way, until_progress},
+    rig::{Disk, GIB, Long, Mounted, Scratch, Serving, until, workers_of},
 };
 
 /// Waits for a run's end without its stream.
@@ -30,13 +30,11 @@ async fn ended(agent: &Serving, n: u32) -> v1::RunReport {
 #[tokio::test]
 async fn nobody_listens() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let _mounted = Mounted::slow_to_trim(&scratch, &disk.device);
+    let long = Long::new(&scratch);
     let agent = Serving::start(&scratch);
     let mut client = connect(&agent.socket).await;
-    let asked = v1::TrimRequest { linger_secs: 1, ..slow(1, &[&disk.id()]) };
-    let mut stream = client.trim(asked.clone()).await.unwrap().into_inner();
-    until_progress(&mut stream).await;
+    let asked = v1::TrimRequest { linger_secs: 1, ..slow(1, &[&long.id()]) };
+    let stream = under_way(&mut client, asked.clone()).await;
 
     // A caller that is back within the second finds it at work.
     drop(stream);
@@ -71,11 +69,10 @@ async fn a_slow_reader_holds_up_nothing() {
 #[tokio::test]
 async fn the_deadline() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let _mounted = Mounted::slow_to_trim(&scratch, &disk.device);
+    let long = Long::new(&scratch);
     let agent = Serving::start(&scratch);
     let mut client = connect(&agent.socket).await;
-    let asked = v1::TrimRequest { deadline_secs: 1, ..slow(1, &[&disk.id()]) };
+    let asked = v1::TrimRequest { deadline_secs: 1, ..slow(1, &[&long.id()]) };
     let report = end(&all(client.trim(asked).await.unwrap().into_inner()).await);
     assert_eq!(stop(&report), Some(StopReason::Deadline));
     assert!(report.duration_ms >= 1000 && report.duration_ms < 3000, "{}", report.duration_ms);
@@ -84,12 +81,10 @@ async fn the_deadline() {
 #[tokio::test]
 async fn told_to_stop_it_reports_and_the_next_agent_knows() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let _mounted = Mounted::slow_to_trim(&scratch, &disk.device);
+    let long = Long::new(&scratch);
     let mut agent = Serving::start(&scratch);
-    let asked = slow(1, &[&disk.id()]);
-    let mut stream = connect(&agent.socket).await.trim(asked.clone()).await.unwrap().into_inner();
-    until_progress(&mut stream).await;
+    let asked = slow(1, &[&long.id()]);
+    let stream = under_way(&mut connect(&agent.socket).await, asked.clone()).await;
 
     agent.signal(Signal::SIGTERM);
     let report = end(&all(stream).await);
@@ -106,11 +101,9 @@ async fn told_to_stop_it_reports_and_the_next_agent_knows() {
 #[tokio::test]
 async fn killed_it_leaves_no_worker() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let _mounted = Mounted::slow_to_trim(&scratch, &disk.device);
+    let long = Long::new(&scratch);
     let mut agent = Serving::start(&scratch);
-    let mut stream = connect(&agent.socket).await.trim(slow(1, &[&disk.id()])).await.unwrap().into_inner();
-    until_progress(&mut stream).await;
+    let _stream = under_way(&mut connect(&agent.socket).await, slow(1, &[&long.id()])).await;
     let id = agent.child.id();
     assert_eq!(workers_of(id).len(), 1);
 
@@ -121,10 +114,10 @@ async fn killed_it_leaves_no_worker() {
     let next = Serving::start(&scratch);
     let report = ended(&next, 1).await;
     assert_eq!(stop(&report), Some(StopReason::Shutdown));
-    let run = report.filesystems.iter().find(|run| run.filesystem_id == disk.id()).unwrap();
+    let run = report.filesystems.iter().find(|run| run.filesystem_id == long.id()).unwrap();
     assert!(Wire::read(run.state).is(FilesystemState::Partial));
     // The lock went with it.
-    let asked = v1::TrimRequest { deadline_secs: 1, ..slow(2, &[&disk.id()]) };
+    let asked = v1::TrimRequest { deadline_secs: 1, ..slow(2, &[&long.id()]) };
     all(connect(&next.socket).await.trim(asked).await.unwrap().into_inner()).await;
 }
 

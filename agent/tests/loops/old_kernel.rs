@@ -20,8 +20,8 @@ use serde_json::Value;
 use trimtab_proto::{v1, words::StopReason};
 
 use crate::{
-    client::{all, connect, end, request, slow, stop, until_progress},
-    rig::{Disk, GIB, MIB, Mounted, Scratch, Serving, agent, trim, workers_of},
+    client::{all, connect, end, request, slow, stop, under_way},
+    rig::{Disk, GIB, Long, MIB, Mounted, Scratch, Serving, agent, json, trim, workers_of},
 };
 
 /// What Linux 4.4 lacks. System calls are numbered in the order of their coming, so all from copy_file_range (4.5) on
@@ -68,10 +68,9 @@ fn on_old_kernel<T: Send>(action: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(filtered).join().unwrap())
 }
 
-fn json(out: &Output) -> Value {
-    let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert_eq!(out.status.code(), Some(0), "{said}");
-    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {said}"))
+fn document(out: &Output) -> Value {
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    json(out)
 }
 
 fn filesystem<'a>(document: &'a Value, mounted: &Mounted) -> &'a Value {
@@ -88,7 +87,8 @@ fn by_hand() {
         let deleted = 60 * MIB;
         let checksum = mounted.write_and_delete(20 * MIB, deleted);
 
-        let survey = json(&on_old_kernel(|| agent(&scratch).args(["survey", "--json"]).output().unwrap()));
+        let survey =
+            document(&on_old_kernel(|| agent(&scratch).args(["survey", "--json"]).output().unwrap()));
         let fs = filesystem(&survey, &mounted);
         assert_eq!(fs["skipped"], Value::Null, "{fs_type}");
         assert!(fs["used_bytes"].as_u64() > Some(20 * MIB), "{fs_type}: {fs}");
@@ -99,7 +99,8 @@ fn by_hand() {
         assert!(lacks_map || fs_type == "btrfs", "{fs_type}: {missing:?}");
 
         let before = disk.allocated();
-        let report = json(&on_old_kernel(|| trim(&scratch, &["--json", &mounted.path.to_string_lossy()])));
+        let report =
+            document(&on_old_kernel(|| trim(&scratch, &["--json", &mounted.path.to_string_lossy()])));
         assert!(before - disk.allocated() >= deleted / 100 * 95, "{fs_type}");
         assert_eq!(mounted.checksum(), checksum, "{fs_type}");
         assert_eq!(filesystem(&report, &mounted)["state"], "done", "{fs_type}");
@@ -110,24 +111,22 @@ fn by_hand() {
 #[tokio::test]
 async fn it_serves() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let _mounted = Mounted::slow_to_trim(&scratch, &disk.device);
+    let long = Long::new(&scratch);
     let mut serving = on_old_kernel(|| Serving::start(&scratch));
     let mut client = connect(&serving.socket).await;
     client.hello(v1::HelloRequest::default()).await.unwrap();
     let survey = client.survey(v1::SurveyRequest {}).await.unwrap().into_inner();
-    let fs = survey.filesystems.iter().find(|fs| fs.id == disk.id()).expect("the filesystem is surveyed");
+    let fs = survey.filesystems.iter().find(|fs| fs.id == long.id()).expect("the filesystem is surveyed");
     assert!(fs.used.is_some() && fs.free_extents.is_empty(), "{fs:?}");
 
-    let whole = request(1, &[&disk.id()]);
+    let whole = request(1, &[&long.id()]);
     let report = end(&all(client.trim(whole).await.unwrap().into_inner()).await);
     assert_eq!(stop(&report), Some(StopReason::Done));
     assert!(report.settled && report.sent[0].bytes > Some(200 * GIB), "{report:?}");
 
     // The end of a worker is noticed without a descriptor of it, and SIGTERM without signalfd's successors.
-    let again = v1::TrimRequest { again: true, ..slow(2, &[&disk.id()]) };
-    let mut stream = client.trim(again).await.unwrap().into_inner();
-    until_progress(&mut stream).await;
+    let again = v1::TrimRequest { again: true, ..slow(2, &[&long.id()]) };
+    let stream = under_way(&mut client, again).await;
     let worker = workers_of(serving.child.id())[0];
     let status = fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
     assert!(status.contains("Seccomp:\t2"), "the worker has the filters too: {status}");

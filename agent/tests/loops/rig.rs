@@ -10,10 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const GIB: u64 = 1 << 30;
+/// Bytes of a [`Long`] one.
+pub(crate) const LONG: u64 = 256 * GIB;
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_trimtab-agent");
 
 static TURN: Mutex<()> = Mutex::new(());
@@ -139,7 +142,7 @@ impl Mounted {
         Self::made_with(scratch, fs_type, device, options)
     }
 
-    /// A large ext4 with next to nothing on it: a gentle trim of it takes long.
+    /// An ext4 with next to nothing on it: where it is large, a gentle trim of it takes long.
     pub(crate) fn slow_to_trim(scratch: &Scratch, device: &str) -> Self {
         let few_inodes = ["-q", "-O", "^has_journal", "-N", "4096", "-E", "lazy_itable_init=0,nodiscard"];
         Self::made_with(scratch, "ext4", device, &few_inodes)
@@ -193,6 +196,28 @@ fn until_unmounted(path: &Path) {
     quietly("umount", &["-l", &path.to_string_lossy()]);
 }
 
+/// A filesystem, and its disk, of which a gentle trim takes long.
+pub(crate) struct Long {
+    // Dropped in this order.
+    pub(crate) mounted: Mounted,
+    pub(crate) disk: Disk,
+}
+
+impl Long {
+    pub(crate) fn new(scratch: &Scratch) -> Self {
+        let disk = Disk::new(scratch, "long", LONG);
+        Self { mounted: Mounted::slow_to_trim(scratch, &disk.device), disk }
+    }
+
+    pub(crate) fn id(&self) -> String {
+        self.disk.id()
+    }
+
+    pub(crate) fn mount(&self) -> String {
+        self.mounted.path.to_string_lossy().into_owned()
+    }
+}
+
 /// An agent with its own /run.
 pub(crate) fn agent(scratch: &Scratch) -> Command {
     let mut command = Command::new(AGENT);
@@ -203,6 +228,14 @@ pub(crate) fn agent(scratch: &Scratch) -> Command {
 /// `trim` by hand, to its end.
 pub(crate) fn trim(scratch: &Scratch, args: &[&str]) -> Output {
     agent(scratch).arg("trim").args(args).output().unwrap()
+}
+
+/// The one document that a program printed.
+pub(crate) fn json(out: &Output) -> Value {
+    let text = String::from_utf8_lossy(&out.stdout);
+    serde_json::from_str(&text).unwrap_or_else(|e| {
+        panic!("{e}: {text} {}", String::from_utf8_lossy(&out.stderr));
+    })
 }
 
 /// An agent that serves on a unix socket.

@@ -13,15 +13,14 @@ use trimtab_proto::{
 };
 
 use crate::{
-    client::{all, connect, end, refusal, request, slow, stop, until_progress},
-    rig::{AGENT, Disk, GIB, Mounted, Scratch, Serving, agent, id_of, until, workers_of},
+    client::{all, connect, end, refusal, request, slow, stop, under_way, until_progress},
+    rig::{AGENT, Disk, GIB, Long, Mounted, Scratch, Serving, agent, id_of, until, workers_of},
 };
 
 #[tokio::test]
 async fn a_worker_that_is_killed_fails_its_filesystem_alone() {
     let scratch = Scratch::new();
-    let long = Disk::new(&scratch, "long", 256 * GIB);
-    let _mounted = Mounted::slow_to_trim(&scratch, &long.device);
+    let long = Long::new(&scratch);
     let other = Disk::new(&scratch, "other", GIB);
     let _beside = Mounted::new(&scratch, "ext4", &other.device);
     let agent = Serving::start(&scratch);
@@ -89,21 +88,20 @@ async fn callers_that_say_nothing_lose_their_places() {
 #[tokio::test]
 async fn a_trim_by_hand_makes_the_host_wait() {
     let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "long", 256 * GIB);
-    let mounted = Mounted::slow_to_trim(&scratch, &disk.device);
+    let long = Long::new(&scratch);
     let serving = Serving::start(&scratch);
     let mut child = agent(&scratch)
         .args(["trim", "-q", "--pace", "gentle", "--deadline", "3s"])
-        .arg(&mounted.path)
+        .arg(&long.mounted.path)
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
     until("a worker is at it", Duration::from_secs(10), || !workers_of(child.id()).is_empty());
     let mut client = connect(&serving.socket).await;
-    let status = client.trim(request(1, &[&disk.id()])).await.unwrap_err();
+    let status = client.trim(request(1, &[&long.id()])).await.unwrap_err();
     assert_eq!(refusal(&status), Some(Refusal::Busy), "{status}");
     child.wait().unwrap();
-    let report = end(&all(client.trim(request(1, &[&disk.id()])).await.unwrap().into_inner()).await);
+    let report = end(&all(client.trim(request(1, &[&long.id()])).await.unwrap().into_inner()).await);
     assert_eq!(stop(&report), Some(StopReason::Done));
 }
 
@@ -117,8 +115,7 @@ async fn a_filesystem_that_is_gone_fails_by_itself() {
     let (one, two) = (id_of(&parts[0]), id_of(&parts[1]));
     let agent = Serving::start(&scratch);
     let mut client = connect(&agent.socket).await;
-    let mut stream = client.trim(slow(1, &[&one, &two])).await.unwrap().into_inner();
-    until_progress(&mut stream).await;
+    let stream = under_way(&mut client, slow(1, &[&one, &two])).await;
     // While the first has the disk, the second goes away.
     drop(second);
     let report = end(&all(stream).await);
