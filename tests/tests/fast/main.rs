@@ -9,6 +9,9 @@
     reason = "helpers of tests, which clippy takes for code of a program"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod fake_agent;
 mod hostile;
 mod memory;
+mod program;
