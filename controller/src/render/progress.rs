@@ -103,7 +103,7 @@ fn sentence(event: &TurnEvent) -> String {
             let sent = sent_bytes.map(|bytes| format!(", sent {}", iec(bytes))).unwrap_or_default();
             match passed_bytes {
                 Some(passed) => format!("{} {} of {}{sent}", safe(mount), iec(*passed), iec(*of_bytes)),
-                None => format!("{} of {}{sent}", safe(mount), iec(*of_bytes)),
+                None => format!("{} in one pass over {}{sent}", safe(mount), iec(*of_bytes)),
             }
         }
     }
