@@ -9,6 +9,7 @@ mod accused;
 #[path = "../common/mod.rs"]
 mod common;
 mod ends;
+mod inside;
 mod matrix;
 mod mounts;
 mod rig;

@@ -1,5 +1,13 @@
-//! What needs real filesystems and no guest: loop devices over sparse files. Runs as root.
+//! What needs real filesystems of the host's own: loop devices over sparse files. Runs as root.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests, which clippy takes for code of a program; an overflow fails the test"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod datastore;
 mod rig;
 mod storage;
 mod survey;

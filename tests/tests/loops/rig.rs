@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use trimtab_tests::MIB;
 use trimtab_tests::loop_disk::{Filesystem, LoopDisk};
 
-fn run(program: &str, arguments: &[&str]) -> Result<()> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     let status = Command::new(program).args(arguments).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").status();
     anyhow::ensure!(status.with_context(|| program.to_owned())?.success(), "{program} {arguments:?} failed");
     Ok(())
