@@ -36,9 +36,13 @@ guest: ## boot a throwaway guest with two disks and a shell on this terminal
 	$(QUICK) -p trimtab-agent
 	cargo run -q -p trimtab-tests --bin guest
 
-# Packed relocations and no unwind tables (it aborts on a panic) take a tenth off. The builder's home and registry
-# stand in panic messages otherwise.
-AGENT_FLAGS = -C target-feature=+crt-static -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs
+# Packed relocations take a sixteenth off. Folding functions that are the same saves memory above all; lld can, which
+# is what Rust links with on x86_64, other linkers may not. The builder's home and registry stand in panic messages
+# otherwise.
+FOLD = -C link-arg=-Wl,--icf=all
+CAN_FOLD = d=$$(mktemp -d) && echo 'fn main() {}' | rustc $(FOLD) -o "$$d/x" - 2>/dev/null && echo yes; rm -r "$$d"
+AGENT_FLAGS = -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs \
+	$(if $(shell $(CAN_FOLD)),$(FOLD))
 AGENT_REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 .PHONY: agent-static
 agent-static: ## build the agent as it is shipped: static, small
@@ -46,13 +50,19 @@ agent-static: ## build the agent as it is shipped: static, small
 		cargo build -p trimtab-agent --profile agent --target $(TRIPLE)
 	@ls -l $(TARGET)/$(TRIPLE)/agent/trimtab-agent | awk '{ print $$5 " bytes  " $$9 }'
 
+.PHONY: bench
+bench: agent-static ## how large the agent is, on disk and in a real guest's memory, beside qemu-ga
+	@tests/setup demo
+	@$(QUICK) -p trimtab-tests --bin bench
+	@$(TARGET)/$(TRIPLE)/quick/bench target/bench.json
+
 .PHONY: check
 check: ## formatting, clippy and licences, warnings as errors
 	@tests/setup check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	tests/deny
-	shellcheck tests/setup tests/deny tests/keep tests/runner tests/guest/init tests/guest/build-image agent/tests/fixtures/capture .ci/run
+	shellcheck tests/setup tests/deny tests/keep tests/runner tests/guest/init tests/guest/build-image tests/guest/qemu-ga agent/tests/fixtures/capture .ci/run
 
 .PHONY: proto
 proto: ## write the generated code of trimtab.v1 anew

@@ -1,9 +1,10 @@
-//! Builders for the suites and the demo: a real guest in QEMU, its disks, a loop disk; and agents without a guest, an
+//! Builders for the suites, the demo and the benchmark: a real guest in QEMU, its disks, a loop disk; and agents without a guest, an
 //! honest one by script and hostile ones.
 //!
 //! A test reads like what it does: `Guest::boot`, `add_disk`, `sh`, `allocated_bytes`. How the rig works, and how to
 //! boot a guest by hand, is in `docs/development/testing.md`.
 
+pub mod bench;
 pub mod demo;
 pub mod fake_agent;
 pub mod guest;

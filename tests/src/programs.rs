@@ -17,12 +17,21 @@ pub fn trimtab() -> Result<PathBuf> {
 
 /// `trimtab-agent`, linked statically, as it goes into a guest.
 pub fn agent() -> Result<PathBuf> {
-    let profile = profile_directory()?;
-    let above = profile.parent().context("the target directory has no parent")?;
+    static_agent("quick", "make agent-quick")
+}
+
+/// `trimtab-agent` as it is shipped: static and small.
+pub fn shipped_agent() -> Result<PathBuf> {
+    static_agent("agent", "make agent-static")
+}
+
+fn static_agent(profile: &str, step: &str) -> Result<PathBuf> {
+    let own = profile_directory()?;
+    let above = own.parent().context("the target directory has no parent")?;
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     // The demo is built for the triple as the agent is, the tests are not.
     let target = if above.ends_with(&triple) { above.to_path_buf() } else { above.join(triple) };
-    built(target.join("quick/trimtab-agent"), "make agent-quick")
+    built(target.join(profile).join("trimtab-agent"), step)
 }
 
 /// `vhost-device-vsock`, which gives a guest vsock without help from the host's kernel.

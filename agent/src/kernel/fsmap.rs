@@ -17,8 +17,8 @@ use crate::model::{DevNum, FreeExtents};
 /// huge page, a large cluster.
 pub const CLASSES: [u64; 5] = [4 << 10, 64 << 10, 1 << 20, 2 << 20, 16 << 20];
 
-/// Records of one call: 64 KiB of them.
-const RECORDS: usize = 1024;
+/// Records of one call: 16 KiB of them, since what a thread has touched stays resident.
+const RECORDS: usize = 256;
 
 /// `FMR_OF_SPECIAL_OWNER`: the owner is one of the `FMR_OWN_*`.
 const SPECIAL_OWNER: u32 = 0x10;
