@@ -330,10 +330,12 @@ impl Run {
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.heard = slot.heard.map(|_| now);
         match note {
-            Note::Ready { total } => {
+            Note::Ready { total, counted } => {
                 slot.heard = Some(now);
                 slot.total = total;
                 self.disks.begin(&slot.planned.disks, now);
+                // Nobody waits any more where the turn was stopped meanwhile.
+                let _ = counted.send(());
             }
             Note::Passed { range, claimed } => slot.passed(range.len, claimed),
             Note::Stopping => slot.planned.run.state = FilesystemState::Stopping,

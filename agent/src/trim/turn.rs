@@ -10,7 +10,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use nix::errno::Errno;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task, time,
 };
 use trimtab_proto::words::{FailureKind, Pace};
@@ -76,7 +76,8 @@ pub(super) enum Control {
 #[derive(Debug)]
 pub(super) enum Note {
     /// Synced: its disks' counters may be read. `total` is what its ranges cover; `None` where one call does it all.
-    Ready { total: Option<u64> },
+    /// No range is handed out before `counted` says that they were: the discards of the first one count too.
+    Ready { total: Option<u64>, counted: oneshot::Sender<()> },
     /// A range is done.
     Passed { range: Range, claimed: u64 },
     /// The worker was killed.
@@ -205,7 +206,10 @@ impl Turn {
         }
         let cut = Cut::of(&self.job.fs_type, groups, &self.house.kernel);
         let step = pace::step(self.job.pace, cut.total().unwrap_or(0));
-        self.tell(Note::Ready { total: cut.total().filter(|_| step.bytes.is_some()) });
+        let (counted, when_counted) = oneshot::channel();
+        self.tell(Note::Ready { total: cut.total().filter(|_| step.bytes.is_some()), counted });
+        // An error means that the run is gone, and this turn with it.
+        let _ = when_counted.await;
 
         let arming = match cut {
             Cut::Groups(groups) if self.job.again && self.job.fs_type != "xfs" => {
