@@ -24,7 +24,10 @@ use trimtab_proto::v1::{
     trim_event::What,
 };
 
-use crate::hybrid::{self, Serving, accepted};
+use crate::{
+    MIB,
+    hybrid::{self, Serving, accepted},
+};
 
 /// One step of a run's stream.
 #[derive(Clone)]
@@ -51,6 +54,24 @@ impl fmt::Debug for Step {
             Self::Hang => f.write_str("Hang"),
         }
     }
+}
+
+/// A guest with one disk of `size_bytes`, sda, and one ext4 on the whole of it, mounted at /.
+pub fn survey_of_one_disk(size_bytes: u64) -> v1::SurveyReply {
+    let disk =
+        v1::Device { id: "8:0".into(), name: "sda".into(), kind: 1, size: size_bytes, ..Default::default() };
+    let filesystem = v1::Filesystem {
+        id: "8:0".into(),
+        mount: "/".into(),
+        mounts: 1,
+        r#type: "ext4".into(),
+        device_id: "8:0".into(),
+        leaf_ids: vec!["8:0".into()],
+        size: Some(size_bytes),
+        used: Some(MIB),
+        ..Default::default()
+    };
+    v1::SurveyReply { filesystems: vec![filesystem], devices: vec![disk], ..Default::default() }
 }
 
 /// What the agent answers.

@@ -22,24 +22,13 @@ use trimtab_proto::{
     words::{Action, RunState, StopReason},
 };
 use trimtab_tests::{
-    fake_agent::{Call, FakeAgent, Script, Step},
+    GIB,
+    fake_agent::{Call, FakeAgent, Script, Step, survey_of_one_disk},
     hybrid::Serving,
 };
 
 fn survey() -> v1::SurveyReply {
-    let disk =
-        v1::Device { id: "8:0".into(), name: "sda".into(), kind: 1, size: 1 << 30, ..Default::default() };
-    let fs = v1::Filesystem {
-        id: "8:0".into(),
-        mount: "/".into(),
-        mounts: 1,
-        r#type: "ext4".into(),
-        device_id: "8:0".into(),
-        leaf_ids: vec!["8:0".into()],
-        used: Some(1 << 20),
-        ..Default::default()
-    };
-    v1::SurveyReply { filesystems: vec![fs], devices: vec![disk], ..Default::default() }
+    survey_of_one_disk(GIB)
 }
 
 fn order() -> TrimOrder {

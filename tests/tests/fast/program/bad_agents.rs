@@ -14,7 +14,7 @@ use trimtab_proto::{
 };
 use trimtab_tests::{
     MIB,
-    fake_agent::{FakeAgent, Script, Step},
+    fake_agent::{FakeAgent, Script, Step, survey_of_one_disk},
     hostile::{HostileAgent, Misdeed},
 };
 
@@ -73,22 +73,7 @@ fn each_misdeed_ends_in_its_own_error() {
 
 /// An honest agent of a guest with one disk, whose run does `deed` on the host.
 fn honest(run: Vec<Step>) -> FakeAgent {
-    let device =
-        v1::Device { id: "8:0".into(), name: "sda".into(), kind: 1, size: 64 * MIB, ..Default::default() };
-    let filesystem = v1::Filesystem {
-        id: "8:0".into(),
-        mount: "/".into(),
-        mounts: 1,
-        r#type: "ext4".into(),
-        device_id: "8:0".into(),
-        leaf_ids: vec!["8:0".into()],
-        size: Some(64 * MIB),
-        used: Some(MIB),
-        ..Default::default()
-    };
-    let survey =
-        v1::SurveyReply { filesystems: vec![filesystem], devices: vec![device], ..Default::default() };
-    FakeAgent::new(Script::new(survey, run))
+    FakeAgent::new(Script::new(survey_of_one_disk(64 * MIB), run))
 }
 
 fn running() -> Step {
