@@ -11,7 +11,7 @@ use crate::{
     render::{json::survey::SurveyDocument, progress::Progress, survey::screen},
     trim::{
         event::{Stage, TurnEvent},
-        look::{Look, look},
+        look::{Look, look, not_read},
         many::side_by_side,
         outcome::{Weight, weight_of},
     },
@@ -39,11 +39,7 @@ pub(super) async fn look_at(vms: Vec<Vm>, parallel: usize, progress: &Progress) 
         let progress = progress.clone();
         async move {
             progress.show(&vm.name, &TurnEvent::Stage(Stage::Looking));
-            let reached = vms::reach(&vm);
-            let seen = match &reached {
-                Ok(reached) => look(&reached.parts()).await,
-                Err(trouble) => Err(trouble.clone()),
-            };
+            let seen = look(&vms::reach(&vm).parts()).await;
             progress.done(&vm.name);
             seen
         }
@@ -55,7 +51,7 @@ pub(super) async fn look_at(vms: Vec<Vm>, parallel: usize, progress: &Progress) 
 /// Prints what was seen; a VM that could not be read weighs in the exit code, a cut does not: a survey only tells.
 pub(super) fn show(seen: &Seen, output: &Output) -> u8 {
     let weights: Vec<Weight> =
-        seen.iter().map(|(_, result)| result.as_ref().map_or_else(weight_of, |_| Weight::Good)).collect();
+        seen.iter().map(|(_, result)| not_read(result).map_or(Weight::Good, weight_of)).collect();
     let exit = exit::code(&weights);
     output.result(&SurveyDocument::new(seen, exit), || screen(seen));
     exit

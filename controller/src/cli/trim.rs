@@ -73,7 +73,7 @@ async fn one(
     progress: &Progress,
     cancel: tokio::sync::watch::Receiver<bool>,
 ) -> Result<TurnOutcome, Trouble> {
-    let reached = vms::reach(vm)?;
+    let reached = vms::reach(vm);
     let listener = |event: TurnEvent| {
         progress.show(&vm.name, &event);
         if output.wants_events() {

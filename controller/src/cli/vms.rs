@@ -3,13 +3,10 @@
 use super::args::{Global, Selection};
 use crate::{
     config::{Config, Flags},
-    guest::{AgentClient, Limits},
+    guest::GuestWay,
     image::HostStorage,
     inventory::{Inventory, select::select},
-    model::{
-        trouble::{Kind, Trouble},
-        vm::Vm,
-    },
+    model::{trouble::Trouble, vm::Vm},
     trim::look::Parts,
     vmm::HostVmm,
 };
@@ -41,27 +38,18 @@ impl Known {
 
 /// The ways to one VM.
 pub(super) struct Reached {
-    guest: AgentClient,
+    guest: GuestWay,
     vmm: HostVmm,
     storage: HostStorage,
 }
 
 impl Reached {
-    pub(super) fn parts(&self) -> Parts<'_, AgentClient, HostVmm, HostStorage> {
+    pub(super) fn parts(&self) -> Parts<'_, GuestWay, HostVmm, HostStorage> {
         Parts { guest: &self.guest, vmm: &self.vmm, storage: &self.storage }
     }
 }
 
 /// Finds the ways to a VM; nothing is connected yet.
-pub(super) fn reach(vm: &Vm) -> Result<Reached, Trouble> {
-    let endpoint = vm.agent.clone().ok_or_else(|| {
-        Trouble::new(Kind::NoAgent, "the inventory names no way to its agent").hint(
-            "add agent = \"vsock:CID\" or \"unix:/PATH\" to its [[vm]]; docs/usage/inventory.md shows how",
-        )
-    })?;
-    Ok(Reached {
-        guest: AgentClient::new(endpoint, Limits::default()),
-        vmm: HostVmm::of(vm),
-        storage: HostStorage,
-    })
+pub(super) fn reach(vm: &Vm) -> Reached {
+    Reached { guest: GuestWay::of(vm), vmm: HostVmm::of(vm), storage: HostStorage }
 }

@@ -19,7 +19,9 @@ mod order;
 mod status;
 mod stream;
 pub mod text;
+mod way;
 
 pub use client::AgentClient;
 pub use limits::{Budget, Limits};
 pub use stream::TrimStream;
+pub use way::GuestWay;

@@ -7,14 +7,14 @@ use super::{
     DiskFacts, Finding, Layer, State,
     stack::{OnDisk, filesystems_on},
 };
-use crate::model::guest::Skip;
+use crate::model::guest::{Device, GuestSurvey, Skip};
 
 pub(super) fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
-    let Some(disk) = facts.guest else { return Vec::new() };
-    let mut found: Vec<Finding> = filesystems_on(facts.survey, &disk.id)
+    let Some((survey, disk)) = facts.paired() else { return Vec::new() };
+    let mut found: Vec<Finding> = filesystems_on(survey, &disk.id)
         .map(|on| match &on.filesystem.skip {
             None => open(on),
-            Some(skip) => skipped(facts, on, skip),
+            Some(skip) => skipped(survey, disk, on, skip),
         })
         .collect();
     // One filesystem that can be trimmed is a way through the guest; a cut beside it only holds its own part.
@@ -31,13 +31,13 @@ fn open(on: OnDisk<'_>) -> Finding {
     Finding::new(Layer::Filesystem, State::Open, format!("{} on {}", fs.fs_type, fs.mount))
 }
 
-fn skipped(facts: &DiskFacts<'_>, on: OnDisk<'_>, skip: &Skip) -> Finding {
+fn skipped(survey: &GuestSurvey, disk: &Device, on: OnDisk<'_>, skip: &Skip) -> Finding {
     let fs = on.filesystem;
     let held = on.alone.then_some(fs.free_bytes).flatten();
     let text = format!("{} on {} is left out: {}", fs.fs_type, fs.mount, skip.text);
-    let cutting = facts.survey.device(&skip.device_id);
+    let cutting = survey.device(&skip.device_id);
     match (skip.reason.known(), cutting) {
-        (Some(SkipReason::NoDiscard), Some(layer)) if Some(&layer.id) != facts.guest.map(|disk| &disk.id) => {
+        (Some(SkipReason::NoDiscard), Some(layer)) if layer.id != disk.id => {
             let (name, fix) = match layer.kind.known() {
                 Some(DeviceKind::Crypt) => (
                     Layer::Crypt,

@@ -8,9 +8,9 @@ use super::{
 
 pub(super) fn finding(facts: &DiskFacts<'_>) -> Option<Finding> {
     let piece = smallest_piece(facts)?;
-    let disk = facts.guest?;
+    let (survey, disk) = facts.paired()?;
     let granularity = disk.discard_granularity?;
-    let held: u64 = filesystems_on(facts.survey, &disk.id)
+    let held: u64 = filesystems_on(survey, &disk.id)
         .filter(|on| on.filesystem.skip.is_none())
         .filter_map(|on| free_below(on.filesystem, piece))
         .fold(0, u64::saturating_add);

@@ -17,7 +17,7 @@ pub mod stack;
 use serde::Serialize;
 
 use crate::model::{
-    disk::{DiskCounters, HostDisk},
+    disk::{DiskCounters, HostDisk, VmFacts},
     guest::{Device, GuestSurvey},
     image::{Allocation, Datastore, Qcow2Header},
 };
@@ -180,16 +180,25 @@ impl ImageFacts {
 /// All that is known of one disk before a trim.
 #[derive(Clone, Copy, Debug)]
 pub struct DiskFacts<'a> {
-    /// The hypervisor's view.
+    /// What the hypervisor says of the whole VM.
+    pub vm: &'a VmFacts,
+    /// What it says of the disk.
     pub host: &'a HostDisk,
     /// Its image, where it could be read.
     pub image: Option<&'a ImageFacts>,
     /// QEMU's counters so far.
     pub counters: DiskCounters,
-    /// The guest's view of everything.
-    pub survey: &'a GuestSurvey,
+    /// The guest's view of everything, where it gave one.
+    pub survey: Option<&'a GuestSurvey>,
     /// The guest's disk that was paired with it.
     pub guest: Option<&'a Device>,
+}
+
+impl<'a> DiskFacts<'a> {
+    /// The guest's view with its disk that was paired with this one.
+    pub fn paired(&self) -> Option<(&'a GuestSurvey, &'a Device)> {
+        self.survey.zip(self.guest)
+    }
 }
 
 /// What every layer does to this disk's discards, top to bottom.

@@ -6,7 +6,7 @@ use trimtab_proto::words::{DeviceKind, DeviceUse, Wire};
 
 use super::{DiskFacts, ImageFacts};
 use crate::model::{
-    disk::{DiskCounters, DriveDiscard, HostDisk},
+    disk::{DiskCounters, DriveDiscard, HostDisk, SaidBy, VmFacts, VmState},
     guest::{AgentInfo, Device, Filesystem, GuestSurvey, Identity, Policy},
     image::{Allocation, Datastore, Format, Image, Qcow2Header},
 };
@@ -24,6 +24,7 @@ pub(crate) const HEADER: Qcow2Header = Qcow2Header {
 
 /// One VM with one disk, sda, and ext4 on it.
 pub(crate) struct Sample {
+    pub(crate) vm: VmFacts,
     pub(crate) host: HostDisk,
     pub(crate) image: ImageFacts,
     pub(crate) counters: DiskCounters,
@@ -34,6 +35,7 @@ pub(crate) struct Sample {
 impl Sample {
     pub(crate) fn raw() -> Self {
         Self {
+            vm: VmFacts { state: Some(VmState::Running), ..VmFacts::default() },
             host: host_disk("disk0", "/guests/a.img"),
             image: ImageFacts {
                 allocation: Allocation {
@@ -83,10 +85,11 @@ impl Sample {
 
     pub(crate) fn facts(&self) -> DiskFacts<'_> {
         DiskFacts {
+            vm: &self.vm,
             host: &self.host,
             image: Some(&self.image),
             counters: self.counters,
-            survey: &self.survey,
+            survey: Some(&self.survey),
             guest: self.paired.then(|| &self.survey.devices[0]),
         }
     }
@@ -104,7 +107,10 @@ pub(crate) fn host_disk(device: &str, image: &str) -> HostDisk {
         address: None,
         front_end: "scsi-hd".into(),
         guest_name: None,
+        target: None,
+        shareable: false,
         discard: DriveDiscard::Unmap,
+        discard_said_by: SaidBy::default(),
         block_job: None,
         dirty_bitmaps: 0,
     }

@@ -28,8 +28,8 @@ fn used(fs: &Filesystem) -> Option<u64> {
 
 /// Bytes that the filesystems on this disk use; `None` where one of them spans several disks, or says nothing.
 pub fn used_bytes(facts: &DiskFacts<'_>) -> Option<u64> {
-    let disk = facts.guest?;
-    stack::filesystems_on(facts.survey, &disk.id)
+    let (survey, disk) = facts.paired()?;
+    stack::filesystems_on(survey, &disk.id)
         .map(|on| if on.alone { used(on.filesystem) } else { None })
         .try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
 }
@@ -51,10 +51,10 @@ pub fn slack(facts: &DiskFacts<'_>) -> Option<Slack> {
 
 /// What may be allocated although no filesystem uses it and no trim can free it.
 fn held_elsewhere(facts: &DiskFacts<'_>) -> Option<u64> {
-    let disk = facts.guest?;
+    let (survey, disk) = facts.paired()?;
     let piece = extents::smallest_piece(facts);
     let too_small = |fs| piece.and_then(|piece| extents::free_below(fs, piece)).unwrap_or(0);
-    let filesystems = stack::filesystems_on(facts.survey, &disk.id).map(|on| {
+    let filesystems = stack::filesystems_on(survey, &disk.id).map(|on| {
         let fs = on.filesystem;
         let total = fs.size_bytes.unwrap_or(0);
         match &fs.skip {
@@ -63,7 +63,7 @@ fn held_elsewhere(facts: &DiskFacts<'_>) -> Option<u64> {
             None => overhead(fs).saturating_add(too_small(fs)),
         }
     });
-    let devices = stack::devices_above(facts.survey, &disk.id).into_iter().map(|device| {
+    let devices = stack::devices_above(survey, &disk.id).into_iter().map(|device| {
         match device.used_for.known() {
             Some(DeviceUse::Swap | DeviceUse::Unused) => device.size_bytes,
             // What no logical volume maps, and what lies before the first partition or the crypt header.
@@ -75,8 +75,7 @@ fn held_elsewhere(facts: &DiskFacts<'_>) -> Option<u64> {
                 | DeviceUse::MappedMember
                 | DeviceUse::MultipathMember,
             ) => {
-                let above = facts
-                    .survey
+                let above = survey
                     .devices
                     .iter()
                     .filter(|d| d.lower_ids.contains(&device.id))
@@ -84,7 +83,7 @@ fn held_elsewhere(facts: &DiskFacts<'_>) -> Option<u64> {
                 device.size_bytes.saturating_sub(above)
             }
             Some(DeviceUse::Mounted) => {
-                let fs = facts.survey.filesystems.iter().find(|fs| fs.device_id == device.id);
+                let fs = survey.filesystems.iter().find(|fs| fs.device_id == device.id);
                 device.size_bytes.saturating_sub(fs.and_then(|fs| fs.size_bytes).unwrap_or(device.size_bytes))
             }
             None => device.size_bytes,

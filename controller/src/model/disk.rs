@@ -1,23 +1,69 @@
 //! A VM's disks as its hypervisor knows them.
 
-use super::image::Image;
+use super::{endpoint::Cid, image::Image};
 
-/// What the hypervisor says of a VM: its state and its disks.
+/// What the hypervisor says of a VM.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VmmView {
-    /// Whether the guest runs; `None` where nothing can say.
-    pub state: Option<VmState>,
+    /// What concerns all of it.
+    pub vm: VmFacts,
     /// In the hypervisor's order.
     pub disks: Vec<HostDisk>,
 }
 
-/// QMP's `query-status`, as far as it matters to a trim.
+/// What the hypervisor says of a VM as a whole.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct VmFacts {
+    /// Whether the guest runs; `None` where nothing can say.
+    pub state: Option<VmState>,
+    /// Who manages it, in whose words a fix is said.
+    pub manager: Manager,
+    /// Its vsock device.
+    pub link: Link,
+    /// A migration, backup, save or the like that is under way, in a word; `None` where there is none.
+    pub job: Option<String>,
+    /// Names of its snapshots, as the manager keeps them.
+    pub snapshots: Vec<String>,
+}
+
+/// Who manages a VM.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Manager {
+    /// libvirt.
+    Libvirt {
+        /// Of the connection: "qemu:///system".
+        uri: String,
+        /// The domain's name there.
+        domain: String,
+    },
+    /// Whoever wrote QEMU's command line.
+    Qemu,
+    /// Nothing here tells.
+    #[default]
+    Unknown,
+}
+
+/// A VM's vsock device, as the hypervisor knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Link {
+    /// It has one, with this CID where that is fixed by now.
+    Vsock(Option<Cid>),
+    /// It has none.
+    Missing,
+    /// Nothing here tells.
+    #[default]
+    Unknown,
+}
+
+/// Whether a VM runs, as far as it matters to a trim.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum VmState {
     /// The guest's CPUs run.
     Running,
     /// They do not: QMP's own word ("paused", "io-error", "inmigrate", …).
     Stopped(String),
+    /// There is no process.
+    Off,
 }
 
 /// One disk of a VM, read-write and with a medium.
@@ -44,8 +90,14 @@ pub struct HostDisk {
     pub front_end: String,
     /// The guest's name for it, where the inventory says so.
     pub guest_name: Option<String>,
-    /// What QEMU does with a discard, as far as its command line says.
+    /// The manager's name for it: libvirt's target, "vda".
+    pub target: Option<String>,
+    /// Given to more than one VM on purpose (libvirt's `<shareable/>`).
+    pub shareable: bool,
+    /// What QEMU does with a discard.
     pub discard: DriveDiscard,
+    /// Who said so.
+    pub discard_said_by: SaidBy,
     /// The state of a block job on it: "running", …; `None` where there is none.
     pub block_job: Option<String>,
     /// Dirty bitmaps on its nodes.
@@ -61,6 +113,16 @@ pub enum DriveDiscard {
     Ignore,
     /// Nothing here tells (a disk that was plugged in later, no right to read the command line).
     Unknown,
+}
+
+/// Where the `discard=` of a drive was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SaidBy {
+    /// QEMU's command line.
+    #[default]
+    CommandLine,
+    /// libvirt's live XML.
+    LiveXml,
 }
 
 /// An address that both sides may know.

@@ -15,7 +15,7 @@ use crate::{
     layers::{self, Finding, ImageFacts, Layer, State},
     ledger::slack::Slack,
     model::trouble::{Kind, Trouble},
-    trim::look::{DiskLook, Look},
+    trim::look::{DiskLook, Look, not_read},
 };
 
 /// One disk's row, ready to sort.
@@ -47,13 +47,13 @@ pub fn screen(results: &[(String, Result<Look, Trouble>)]) -> String {
         out.push_str(&datastore);
     }
     for (name, result) in results {
-        let Ok(look) = result else { continue };
-        if let Some(line) = skips::line(look.survey.filesystems.iter(), look.survey.not_listed) {
+        let Some(survey) = result.as_ref().ok().and_then(Look::survey) else { continue };
+        if let Some(line) = skips::line(survey.filesystems.iter(), survey.not_listed) {
             out.push_str(&wrap(&format!("{name} "), "  ", &line));
             out.push('\n');
         }
     }
-    out.push_str(&not_read(results));
+    out.push_str(&unread(results));
     out
 }
 
@@ -80,6 +80,9 @@ fn in_the_way(look: &Look, disk: &DiskLook) -> InTheWay {
     }
     if let Some(guard) = layers::guard(&look.facts(disk), &[]) {
         return held(format!("{}: {}", guard.layer.as_str(), safe(&guard.text)));
+    }
+    if let Err(trouble) = &look.guest {
+        return held(in_a_word(trouble).to_owned());
     }
     let findings = look.findings(disk);
     let short = |finding: &Finding| format!("{}: {}", finding.layer.as_str(), safe(&finding.text));
@@ -180,19 +183,24 @@ fn datastores(rows: &[Row<'_>]) -> Vec<String> {
     lines
 }
 
-fn not_read(results: &[(String, Result<Look, Trouble>)]) -> String {
+fn unread(results: &[(String, Result<Look, Trouble>)]) -> String {
     let mut out = String::new();
-    for (name, trouble) in results.iter().filter_map(|(name, result)| Some((name, result.as_ref().err()?))) {
-        let why = match trouble.kind {
-            Kind::VmOff => "off",
-            Kind::VmPaused => "paused",
-            Kind::NoAgent => "no agent",
-            _ => "error",
-        };
-        out.push_str(&super::error::for_person(&format!("not read: {name} ({why})"), trouble));
+    for (name, trouble) in results.iter().filter_map(|(name, result)| Some((name, not_read(result)?))) {
+        let subject = format!("not read: {name} ({})", in_a_word(trouble));
+        out.push_str(&super::error::for_person(&subject, trouble));
         out.push('\n');
     }
     out
+}
+
+/// Why a guest was not read.
+fn in_a_word(trouble: &Trouble) -> &'static str {
+    match trouble.kind {
+        Kind::VmOff => "off",
+        Kind::VmPaused => "paused",
+        Kind::NoAgent => "no agent",
+        _ => "error",
+    }
 }
 
 #[cfg(test)]

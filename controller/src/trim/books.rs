@@ -13,7 +13,7 @@ use crate::{
         verdict,
     },
     model::{
-        guest::Filesystem,
+        guest::{Filesystem, GuestSurvey},
         run::{FilesystemRun, RunReport},
         trouble::Trouble,
     },
@@ -35,6 +35,7 @@ pub(super) struct After {
 /// Everything that the outcome of the disks is drawn from.
 pub(super) struct Books<'a> {
     pub(super) look: &'a Look,
+    pub(super) survey: &'a GuestSurvey,
     pub(super) choice: &'a Choice,
     pub(super) report: Option<&'a RunReport>,
     pub(super) trouble: Option<&'a Trouble>,
@@ -154,7 +155,7 @@ impl Books<'_> {
     }
 
     fn filesystem(&self, run: &FilesystemRun) -> Option<&Filesystem> {
-        self.look.survey.filesystem(&run.filesystem_id)
+        self.survey.filesystem(&run.filesystem_id)
     }
 
     fn failed(&self, disk: &DiskLook, decision: &Decision, after: &After) -> Option<String> {
@@ -218,7 +219,7 @@ impl Books<'_> {
 
     fn fs_types(&self, disk: &DiskLook) -> Vec<String> {
         let Some(device) = self.look.guest_disk(disk) else { return Vec::new() };
-        let mut types: Vec<String> = layers::stack::filesystems_on(&self.look.survey, &device.id)
+        let mut types: Vec<String> = layers::stack::filesystems_on(self.survey, &device.id)
             .map(|on| on.filesystem.fs_type.clone())
             .collect();
         types.sort();

@@ -5,7 +5,7 @@
 use crate::{
     layers::{self, Finding, Guard},
     model::{
-        guest::Filesystem,
+        guest::{Filesystem, GuestSurvey},
         run::Target,
         trouble::{Kind, Trouble},
     },
@@ -40,11 +40,11 @@ pub struct Choice {
 }
 
 /// Decides. A name in `--disk` or `--mount` that fits nothing is an error that lists what there is.
-pub fn choose(look: &Look, options: &TrimOptions) -> Result<Choice, Trouble> {
-    check_names(look, options)?;
-    let decisions: Vec<Decision> = look.disks.iter().map(|disk| decide(look, disk, options)).collect();
-    let targets = look
-        .survey
+pub fn choose(look: &Look, survey: &GuestSurvey, options: &TrimOptions) -> Result<Choice, Trouble> {
+    check_names(look, survey, options)?;
+    let decisions: Vec<Decision> =
+        look.disks.iter().map(|disk| decide(look, survey, disk, options)).collect();
+    let targets = survey
         .filesystems
         .iter()
         .filter(|fs| fs.skip.is_none() && !fs.leaf_ids.is_empty())
@@ -55,10 +55,10 @@ pub fn choose(look: &Look, options: &TrimOptions) -> Result<Choice, Trouble> {
     Ok(Choice { decisions, targets })
 }
 
-fn decide(look: &Look, disk: &DiskLook, options: &TrimOptions) -> Decision {
+fn decide(look: &Look, survey: &GuestSurvey, disk: &DiskLook, options: &TrimOptions) -> Decision {
     let asked = options.disks.is_empty() || options.disks.iter().any(|name| is_called(look, disk, name));
-    let mounted =
-        options.mounts.is_empty() || filesystems(look, disk).any(|fs| options.mounts.contains(&fs.mount));
+    let mounted = options.mounts.is_empty()
+        || filesystems(look, survey, disk).any(|fs| options.mounts.contains(&fs.mount));
     if !asked || !mounted {
         return Decision::NotAsked;
     }
@@ -74,10 +74,14 @@ fn decide(look: &Look, disk: &DiskLook, options: &TrimOptions) -> Decision {
     }
 }
 
-fn filesystems<'a>(look: &'a Look, disk: &'a DiskLook) -> impl Iterator<Item = &'a Filesystem> {
+fn filesystems<'a>(
+    look: &'a Look,
+    survey: &'a GuestSurvey,
+    disk: &'a DiskLook,
+) -> impl Iterator<Item = &'a Filesystem> {
     look.guest_disk(disk)
         .into_iter()
-        .flat_map(|device| layers::stack::filesystems_on(&look.survey, &device.id))
+        .flat_map(|device| layers::stack::filesystems_on(survey, &device.id))
         .map(|on| on.filesystem)
 }
 
@@ -103,7 +107,7 @@ fn takes_part(look: &Look, decisions: &[Decision], leaf: &str, options: &TrimOpt
     })
 }
 
-fn check_names(look: &Look, options: &TrimOptions) -> Result<(), Trouble> {
+fn check_names(look: &Look, survey: &GuestSurvey, options: &TrimOptions) -> Result<(), Trouble> {
     if let Some(name) =
         options.disks.iter().find(|name| !look.disks.iter().any(|disk| is_called(look, disk, name)))
     {
@@ -118,9 +122,8 @@ fn check_names(look: &Look, options: &TrimOptions) -> Result<(), Trouble> {
             .hint(format!("its disks are: {}", known.join(", "))));
     }
     for mount in &options.mounts {
-        let Some(fs) = look.survey.filesystems.iter().find(|fs| fs.mount == *mount) else {
-            let known: Vec<&str> = look
-                .survey
+        let Some(fs) = survey.filesystems.iter().find(|fs| fs.mount == *mount) else {
+            let known: Vec<&str> = survey
                 .filesystems
                 .iter()
                 .filter(|fs| fs.skip.is_none())
@@ -152,7 +155,12 @@ mod tests {
     };
 
     fn targets(look: &Look, options: &TrimOptions) -> Vec<String> {
-        choose(look, options).unwrap().targets.into_iter().map(|target| target.filesystem_id).collect()
+        choose(look, look.survey().unwrap(), options)
+            .unwrap()
+            .targets
+            .into_iter()
+            .map(|target| target.filesystem_id)
+            .collect()
     }
 
     #[test]
@@ -167,7 +175,7 @@ mod tests {
         sample.host.discard = DriveDiscard::Ignore;
         let look = look_of(&[sample]);
         let mut options = TrimOptions::default();
-        let choice = choose(&look, &options).unwrap();
+        let choice = choose(&look, look.survey().unwrap(), &options).unwrap();
         assert!(matches!(&choice.decisions[0], Decision::Cut(cut) if cut.layer == Layer::Drive));
         assert!(choice.targets.is_empty());
         options.anyway.push(Layer::Drive);
@@ -179,7 +187,7 @@ mod tests {
         let mut guarded = Sample::qcow2(Qcow2Header { snapshots: 1, ..HEADER });
         guarded.image.datastore.free_bytes = 0;
         let mut look = look_of(&[Sample::raw(), guarded]);
-        look.survey.filesystems.push(filesystem("0:40", "/both", &["8:0", "8:16"]));
+        look.guest.as_mut().unwrap().filesystems.push(filesystem("0:40", "/both", &["8:0", "8:16"]));
         assert_eq!(targets(&look, &TrimOptions::default()), ["8:1"]);
     }
 
@@ -207,7 +215,7 @@ mod tests {
         assert_eq!(targets(&look, &by(&["sdb"], &[])), ["8:17"]);
         assert_eq!(targets(&look, &by(&[], &["/"])), ["8:1"]);
         for (options, text) in [(by(&["sdz"], &[]), "sda, sdb"), (by(&[], &["/nope"]), "/, /1")] {
-            let trouble = choose(&look, &options).unwrap_err();
+            let trouble = choose(&look, look.survey().unwrap(), &options).unwrap_err();
             assert_eq!(trouble.kind, Kind::Usage);
             assert!(trouble.hint.unwrap().contains(text));
         }

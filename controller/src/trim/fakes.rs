@@ -11,7 +11,7 @@ use crate::{
     layers::samples::{Sample, device, filesystem, host_disk},
     ledger::pair::PairedBy,
     model::{
-        disk::{DiskCounters, VmState, VmmView},
+        disk::{DiskCounters, VmFacts, VmState, VmmView},
         guest::{AgentInfo, GuestSurvey},
         image::{Allocation, Datastore, Image, Qcow2Header},
         run::{FilesystemRun, RunEvent, RunReport, Sent, SteerOrder, TrimOrder},
@@ -49,7 +49,7 @@ pub(crate) fn look_of(samples: &[Sample]) -> Look {
             guest: Some((index, PairedBy::Serial)),
         });
     }
-    Look { survey, disks }
+    Look { vm: VmFacts::default(), guest: Ok(survey), disks }
 }
 
 /// What a fake VM answers, call by call.
@@ -103,7 +103,7 @@ impl FakeVm {
         };
         Self {
             survey,
-            view: VmmView { state: Some(VmState::Running), disks: vec![host] },
+            view: VmmView { vm: sample.vm, disks: vec![host] },
             before: sample.counters,
             allocation: sample.image.allocation,
             header: sample.image.header,
@@ -205,8 +205,10 @@ impl Guest for FakeVm {
 
 impl Vmm for FakeVm {
     async fn look(&self) -> Result<VmmView, Trouble> {
-        let state = self.script(|s| s.state_after.clone().filter(|_| s.trimmed)).or(self.view.state.clone());
-        Ok(VmmView { state, ..self.view.clone() })
+        let state =
+            self.script(|s| s.state_after.clone().filter(|_| s.trimmed)).or(self.view.vm.state.clone());
+        let vm = VmFacts { state, ..self.view.vm.clone() };
+        Ok(VmmView { vm, ..self.view.clone() })
     }
 
     async fn counters(&self) -> Result<Vec<(String, DiskCounters)>, Trouble> {

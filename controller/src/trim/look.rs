@@ -7,7 +7,7 @@ use crate::{
         slack::{self, Slack},
     },
     model::{
-        disk::{DiskCounters, HostDisk, VmState, VmmView},
+        disk::{DiskCounters, HostDisk, VmFacts, VmState, VmmView},
         guest::{Device, GuestSurvey},
         image::{Format, Image},
         trouble::{Kind, Trouble},
@@ -29,10 +29,20 @@ pub struct Parts<'a, G, V, S> {
 /// A VM as it was found.
 #[derive(Clone, Debug)]
 pub struct Look {
-    /// What the guest said.
-    pub survey: GuestSurvey,
+    /// What the hypervisor said of the whole VM.
+    pub vm: VmFacts,
+    /// What the guest said, or why it said nothing: the host's side is worth showing nevertheless.
+    pub guest: Result<GuestSurvey, Trouble>,
     /// Each disk of the hypervisor.
     pub disks: Vec<DiskLook>,
+}
+
+/// Why a VM, or its guest alone, could not be read.
+pub fn not_read(result: &Result<Look, Trouble>) -> Option<&Trouble> {
+    match result {
+        Ok(look) => look.guest.as_ref().err(),
+        Err(trouble) => Some(trouble),
+    }
 }
 
 /// One disk as it was found.
@@ -54,17 +64,23 @@ impl Look {
     /// All that is known of one of its disks.
     pub fn facts<'a>(&'a self, disk: &'a DiskLook) -> DiskFacts<'a> {
         DiskFacts {
+            vm: &self.vm,
             host: &disk.host,
             image: disk.image.as_ref(),
             counters: disk.counters,
-            survey: &self.survey,
+            survey: self.survey(),
             guest: self.guest_disk(disk),
         }
     }
 
+    /// What the guest said, where it did.
+    pub fn survey(&self) -> Option<&GuestSurvey> {
+        self.guest.as_ref().ok()
+    }
+
     /// The guest's side of a disk.
     pub fn guest_disk(&self, disk: &DiskLook) -> Option<&Device> {
-        disk.guest.and_then(|(index, _)| self.survey.devices.get(index))
+        self.survey()?.devices.get(disk.guest?.0)
     }
 
     /// What its layers do.
@@ -88,13 +104,20 @@ impl Look {
     }
 }
 
-/// Looks at a VM. A paused guest is not called: a client that gives up on one wedges some vsock devices for good.
+/// Looks at a VM; an error is the hypervisor's. A paused guest is not called: a client that gives up on one wedges some
+/// vsock devices for good.
 pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> Result<Look, Trouble> {
     let view = parts.vmm.look().await?;
-    refuse_stopped(&view)?;
-    let survey = parts.guest.survey().await?;
-    let counters = parts.vmm.counters().await?;
-    let pairs = pair::pair(&view.disks, &survey);
+    let guest = match stopped(&view) {
+        Some(trouble) => Err(trouble),
+        None => parts.guest.survey().await,
+    };
+    // The host's side of a VM that is off, or whose counters cannot be read, is worth showing.
+    let counters = match &guest {
+        Ok(_) => parts.vmm.counters().await?,
+        Err(_) => parts.vmm.counters().await.unwrap_or_default(),
+    };
+    let pairs = guest.as_ref().map_or_else(|_| Vec::new(), |survey| pair::pair(&view.disks, survey));
     let mut disks = Vec::new();
     for (index, host) in view.disks.into_iter().enumerate() {
         let (image, image_trouble) = match &host.image {
@@ -108,7 +131,7 @@ pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> R
         let guest = pairs.iter().find(|pair| pair.host == index).map(|pair| (pair.guest, pair.by));
         disks.push(DiskLook { host, image, image_trouble, counters, guest });
     }
-    Ok(Look { survey, disks })
+    Ok(Look { vm: view.vm, guest, disks })
 }
 
 /// One disk's counters out of a reading; all unknown where it has none.
@@ -116,14 +139,17 @@ pub fn counters_of(all: &[(String, DiskCounters)], device: &str) -> DiskCounters
     all.iter().find(|(name, _)| name == device).map(|(_, counters)| *counters).unwrap_or_default()
 }
 
-fn refuse_stopped(view: &VmmView) -> Result<(), Trouble> {
-    match &view.state {
-        Some(VmState::Stopped(why)) => Err(Trouble::new(
-            Kind::VmPaused,
-            format!("the VM does not run ({why}), and a paused guest is not called"),
-        )
-        .hint("resume it, then call again")),
-        Some(VmState::Running) | None => Ok(()),
+fn stopped(view: &VmmView) -> Option<Trouble> {
+    match &view.vm.state {
+        Some(VmState::Stopped(why)) => {
+            let text = format!("the VM does not run ({why}), and a paused guest is not called");
+            Some(Trouble::new(Kind::VmPaused, text).hint("resume it, then call again"))
+        }
+        Some(VmState::Off) => Some(
+            Trouble::new(Kind::VmOff, "the VM is off: there is no guest to trim")
+                .hint("start it, or give back what it does not use with virt-sparsify --in-place"),
+        ),
+        Some(VmState::Running) | None => None,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     layers::ImageFacts,
     ledger::account::Reading,
     model::{
+        guest::GuestSurvey,
         image::Image,
         run::{RunReport, TrimOrder},
         trouble::{Kind, Trouble},
@@ -34,13 +35,14 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
 ) -> Result<TurnOutcome, Trouble> {
     listener.event(TurnEvent::Stage(Stage::Looking));
     let look = look(parts).await?;
-    let choice = choose(&look, options)?;
+    let survey = look.guest.as_ref().map_err(Clone::clone)?;
+    let choice = choose(&look, survey, options)?;
     let before: Vec<Reading> = look.disks.iter().map(reading_of).collect();
     let run = match choice.targets.is_empty() {
         true => None,
         false => {
-            let call = Call { guest: parts.guest, vmm: parts.vmm, survey: &look.survey, listener, cancel };
-            match call.run(order(&look, &choice, options)).await {
+            let call = Call { guest: parts.guest, vmm: parts.vmm, survey, listener, cancel };
+            match call.run(order(survey, &choice, options)).await {
                 // Refused before anything began: the VM as a whole has no outcome.
                 Err(trouble) if is_refusal(trouble.kind) => return Err(trouble),
                 other => Some(other),
@@ -63,6 +65,7 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
     let datastores = datastores(parts.storage, &look).await;
     let books = Books {
         look: &look,
+        survey,
         choice: &choice,
         report: report.as_ref(),
         // A guest that QEMU stopped on an I/O error outranks whatever else went wrong.
@@ -74,11 +77,11 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
     };
     let disks = books.disks(parts.storage).await;
     Ok(TurnOutcome {
-        agent: look.survey.agent.clone(),
+        agent: survey.agent.clone(),
         disks,
-        filesystems: filesystems(&look, report.as_ref()),
-        not_listed: look.survey.not_listed,
-        unpaired_guest_disks: unpaired(&look),
+        filesystems: filesystems(survey, report.as_ref()),
+        not_listed: survey.not_listed,
+        unpaired_guest_disks: unpaired(&look, survey),
         datastores,
         trouble: stopped.or(trouble),
         run: report,
@@ -92,11 +95,11 @@ fn is_refusal(kind: Kind) -> bool {
     )
 }
 
-fn order(look: &Look, choice: &Choice, options: &TrimOptions) -> TrimOrder {
+fn order(survey: &GuestSurvey, choice: &Choice, options: &TrimOptions) -> TrimOrder {
     TrimOrder {
         run_id: uuid::Uuid::new_v4().to_string(),
         fence: next_fence(0),
-        boot_id: look.survey.agent.boot_id.clone(),
+        boot_id: survey.agent.boot_id.clone(),
         targets: choice.targets.clone(),
         pace: options.pace,
         deadline: options.deadline,
@@ -174,13 +177,13 @@ async fn datastores<S: Storage>(storage: &S, look: &Look) -> Vec<DatastoreChange
     changes
 }
 
-fn filesystems(look: &Look, report: Option<&RunReport>) -> Vec<FilesystemOutcome> {
-    look.survey
+fn filesystems(survey: &GuestSurvey, report: Option<&RunReport>) -> Vec<FilesystemOutcome> {
+    survey
         .filesystems
         .iter()
         .map(|fs| FilesystemOutcome {
             filesystem: fs.clone(),
-            on: look.survey.disk_names(fs),
+            on: survey.disk_names(fs),
             run: report
                 .and_then(|report| report.filesystems.iter().find(|run| run.filesystem_id == fs.id))
                 .cloned(),
@@ -189,12 +192,12 @@ fn filesystems(look: &Look, report: Option<&RunReport>) -> Vec<FilesystemOutcome
 }
 
 /// Guest disks that have a filesystem and no image.
-fn unpaired(look: &Look) -> Vec<String> {
-    look.survey
+fn unpaired(look: &Look, survey: &GuestSurvey) -> Vec<String> {
+    survey
         .devices
         .iter()
         .filter(|device| look.disk_of(&device.id).is_none())
-        .filter(|device| look.survey.filesystems.iter().any(|fs| fs.leaf_ids.contains(&device.id)))
+        .filter(|device| survey.filesystems.iter().any(|fs| fs.leaf_ids.contains(&device.id)))
         .map(|device| device.name.clone())
         .collect()
 }

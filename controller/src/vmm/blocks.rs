@@ -19,7 +19,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::model::{
-    disk::{DiskCounters, DriveDiscard, HostDisk, VmState},
+    disk::{DiskCounters, DriveDiscard, HostDisk, SaidBy, VmState},
     image::{Format, Image},
 };
 
@@ -219,7 +219,10 @@ fn disk(
             address: None,
             front_end: String::new(),
             guest_name: None,
+            target: None,
+            shareable: false,
             discard: DriveDiscard::Unknown,
+            discard_said_by: SaidBy::default(),
             block_job: None,
             dirty_bitmaps: u32::try_from(bitmaps).unwrap_or(u32::MAX),
         },

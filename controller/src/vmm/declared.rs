@@ -1,7 +1,7 @@
 //! What the inventory says of a VM's disks: all there is without QMP, and beside QMP what it cannot tell.
 
 use crate::model::{
-    disk::{DriveDiscard, HostDisk, VmmView},
+    disk::{DriveDiscard, HostDisk, SaidBy, VmFacts, VmmView},
     image::Image,
     vm::DeclaredDisk,
 };
@@ -19,11 +19,14 @@ pub(super) fn view(declared: &[DeclaredDisk]) -> VmmView {
         address: None,
         front_end: String::new(),
         guest_name: declared.guest.clone(),
+        target: None,
+        shareable: false,
         discard: DriveDiscard::Unknown,
+        discard_said_by: SaidBy::default(),
         block_job: None,
         dirty_bitmaps: 0,
     };
-    VmmView { state: None, disks: declared.iter().enumerate().map(disk).collect() }
+    VmmView { vm: VmFacts::default(), disks: declared.iter().enumerate().map(disk).collect() }
 }
 
 /// Adds to QMP's disks what the inventory knows beyond it. Where both know a thing, QMP's word stands. `same` tells
@@ -58,7 +61,7 @@ mod tests {
     #[test]
     fn without_a_monitor() {
         let view = view(&[declared("/a.img", Some("A"), None), declared("/b.img", None, Some("vdb"))]);
-        assert_eq!(view.state, None);
+        assert_eq!(view.vm, VmFacts::default());
         let said: Vec<_> = view
             .disks
             .iter()

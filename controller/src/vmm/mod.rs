@@ -23,7 +23,7 @@ use self::{
 use crate::{
     blocking,
     model::{
-        disk::{DiskCounters, HostDisk, VmmView},
+        disk::{DiskCounters, HostDisk, Manager, VmFacts, VmmView},
         image::Image,
         trouble::Trouble,
         vm::{DeclaredDisk, Vm},
@@ -107,7 +107,8 @@ async fn look(socket: &Path) -> Result<VmmView, Trouble> {
         disk.discard = process.command_line.discard(&drive, &node, &file);
         disks.push(disk);
     }
-    Ok(VmmView { state: Some(status.state()), disks })
+    let vm = VmFacts { state: Some(status.state()), manager: Manager::Qemu, ..VmFacts::default() };
+    Ok(VmmView { vm, disks })
 }
 
 /// Names may differ and yet be one file (a symlink, `..`). That takes a look at the host, which may hang: then only

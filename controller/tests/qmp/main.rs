@@ -88,7 +88,7 @@ fn every_front_end() -> Qemu {
 async fn a_disk_of_every_front_end() {
     let qemu = every_front_end();
     let view = look(&qemu).await;
-    assert_eq!(view.state, Some(VmState::Stopped("prelaunch".into())));
+    assert_eq!(view.vm.state, Some(VmState::Stopped("prelaunch".into())));
     let said: Vec<_> = view
         .disks
         .iter()
@@ -159,7 +159,7 @@ async fn running_paused_and_numbered_by_the_firmware() {
     let began = Instant::now();
     loop {
         let view = look(&qemu).await;
-        assert_eq!(view.state, Some(VmState::Running));
+        assert_eq!(view.vm.state, Some(VmState::Running));
         if view.disks[0].address == Some(Address::Pci("0000:01:00.0".into())) {
             break;
         }
@@ -168,7 +168,7 @@ async fn running_paused_and_numbered_by_the_firmware() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     qemu.monitor().run("stop", json!({}));
-    assert_eq!(look(&qemu).await.state, Some(VmState::Stopped("paused".into())));
+    assert_eq!(look(&qemu).await.vm.state, Some(VmState::Stopped("paused".into())));
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use super::{FindingJson, SkipJson, interval};
 use crate::{
     layers::ImageFacts,
     ledger::pair::PairedBy,
-    model::{image::Datastore, trouble::Trouble},
-    trim::look::{DiskLook, Look},
+    model::{guest::GuestSurvey, image::Datastore, trouble::Trouble},
+    trim::look::{DiskLook, Look, not_read},
 };
 
 /// The document.
@@ -98,13 +98,14 @@ impl SurveyDocument {
 
 fn vm(name: &str, result: &Result<Look, Trouble>) -> VmJson {
     let look = result.as_ref().ok();
+    let survey = look.and_then(Look::survey);
     VmJson {
         name: name.to_owned(),
-        agent_version: look.map(|look| look.survey.agent.version.clone()),
-        kernel: look.map(|look| look.survey.agent.kernel.clone()),
-        error: result.as_ref().err().cloned(),
+        agent_version: survey.map(|survey| survey.agent.version.clone()),
+        kernel: survey.map(|survey| survey.agent.kernel.clone()),
+        error: not_read(result).cloned(),
         disks: look.iter().flat_map(|look| look.disks.iter().map(|d| disk(look, d))).collect(),
-        filesystems: look.iter().flat_map(|look| filesystems(look)).collect(),
+        filesystems: survey.map(filesystems).unwrap_or_default(),
     }
 }
 
@@ -127,14 +128,14 @@ fn disk(look: &Look, disk: &DiskLook) -> DiskJson {
     }
 }
 
-fn filesystems(look: &Look) -> Vec<FilesystemJson> {
-    look.survey
+fn filesystems(survey: &GuestSurvey) -> Vec<FilesystemJson> {
+    survey
         .filesystems
         .iter()
         .map(|fs| FilesystemJson {
             mount: fs.mount.clone(),
             fs_type: fs.fs_type.clone(),
-            on: look.survey.disk_names(fs),
+            on: survey.disk_names(fs),
             size_bytes: fs.size_bytes,
             used_bytes: fs.used_bytes,
             free_bytes: fs.free_bytes,

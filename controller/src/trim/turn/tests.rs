@@ -78,7 +78,7 @@ async fn the_whole_way() {
 #[tokio::test(start_paused = true)]
 async fn a_paused_guest_is_not_called() {
     let mut vm = healthy();
-    vm.view.state = Some(VmState::Stopped("paused".into()));
+    vm.view.vm.state = Some(VmState::Stopped("paused".into()));
     assert_eq!(run(&vm).await.unwrap_err().kind, Kind::VmPaused);
     vm.script(|s| assert!(s.orders.is_empty()));
 }
