@@ -1,6 +1,6 @@
 //! The image's format: what of it passes no discards on, and what in it keeps clusters.
 
-use super::{DiskFacts, Finding, Layer, State};
+use super::{DiskFacts, Finding, Layer, State, quoted};
 use crate::model::image::{Format, Qcow2Header};
 
 pub(super) fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
@@ -28,6 +28,15 @@ pub(super) fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
     }
 }
 
+/// The image's path as a shell takes it.
+fn image_quoted(facts: &DiskFacts<'_>) -> String {
+    facts
+        .host
+        .image
+        .as_ref()
+        .map_or_else(|| "IMAGE".to_owned(), |image| quoted(&image.path.to_string_lossy()))
+}
+
 fn qcow2(facts: &DiskFacts<'_>, header: &Qcow2Header) -> Vec<Finding> {
     let allocated = facts.image.map(|image| image.allocation.allocated_bytes);
     let mut found = Vec::new();
@@ -52,7 +61,8 @@ fn qcow2(facts: &DiskFacts<'_>, header: &Qcow2Header) -> Vec<Finding> {
                  the guest frees",
             )
             .held(allocated)
-            .fix("with the VM off: qemu-img amend -f qcow2 -o compat=1.1 IMAGE"),
+            .fix("with the VM off, make it version 3:")
+            .paste(format!("qemu-img amend -f qcow2 -o compat=1.1 {}", image_quoted(facts))),
         );
     }
     if header.external_data_file {

@@ -116,7 +116,7 @@ pub enum State {
 }
 
 /// What was found of one layer of one disk.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
     /// Which.
     pub layer: Layer,
@@ -126,8 +126,24 @@ pub struct Finding {
     pub held_bytes: Option<u64>,
     /// One sentence. May hold a guest's text: escape it where it is shown.
     pub text: String,
-    /// A line to paste, or what to choose from; nothing in it comes from a guest unquoted.
-    pub fix: Option<String>,
+    /// How it is mended.
+    pub fix: Option<Fix>,
+}
+
+/// How a layer is mended.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Fix {
+    /// What to do, in a sentence; what destroys something is worded as a choice here, and stands nowhere else.
+    pub text: String,
+    /// Lines that can be pasted into a root shell as they are: whatever came from a guest, a header or a file is quoted.
+    pub paste: Vec<String>,
+}
+
+impl Fix {
+    /// Without a line to paste.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), paste: Vec::new() }
+    }
 }
 
 impl Finding {
@@ -135,8 +151,14 @@ impl Finding {
         Self { layer, state, held_bytes: None, text: text.into(), fix: None }
     }
 
-    fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
+    fn fix(mut self, text: impl Into<String>) -> Self {
+        self.fix.get_or_insert_default().text = text.into();
+        self
+    }
+
+    /// One more line to paste.
+    fn paste(mut self, line: impl Into<String>) -> Self {
+        self.fix.get_or_insert_default().paste.push(line.into());
         self
     }
 
@@ -144,6 +166,11 @@ impl Finding {
         self.held_bytes = bytes;
         self
     }
+}
+
+/// A word of a shell command; a placeholder where no quoting can carry it (a zero byte).
+fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| "NAME".to_owned(), std::borrow::Cow::into_owned)
 }
 
 /// Why a disk is not trimmed now.

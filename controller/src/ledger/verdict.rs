@@ -6,7 +6,10 @@
 use serde::Serialize;
 
 use super::evidence::Evidence;
-use crate::{layers::Finding, model::image::Format};
+use crate::{
+    layers::{Finding, Fix},
+    model::image::Format,
+};
 
 /// What came of a trim of one disk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
@@ -64,7 +67,7 @@ pub struct Ruling {
     /// Why, in a sentence. May hold a guest's text.
     pub because: String,
     /// What to do.
-    pub fix: Option<String>,
+    pub fix: Option<Fix>,
     /// It leans on what the guest said of itself.
     pub on_guests_word: bool,
 }
@@ -79,8 +82,8 @@ impl Ruling {
         Self { fix: finding.fix.clone(), ..Self::new(verdict, rule, because) }
     }
 
-    fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix = Some(fix.into());
+    fn fix(mut self, text: impl Into<String>) -> Self {
+        self.fix = Some(Fix::new(text));
         self
     }
 
@@ -250,7 +253,7 @@ fn not_measurable(evidence: &Evidence<'_>) -> Ruling {
             Some("see that the drive has discard=unmap; delete something in the guest and trim again"),
         )
     };
-    Ruling { fix: fix.map(str::to_owned), ..Ruling::new(Verdict::NotMeasurable, "16", missing) }
+    Ruling { fix: fix.map(Fix::new), ..Ruling::new(Verdict::NotMeasurable, "16", missing) }
 }
 
 #[cfg(test)]

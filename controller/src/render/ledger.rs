@@ -3,7 +3,7 @@
 use std::{fmt::Write, time::Duration};
 
 use super::{
-    COLUMNS,
+    COLUMNS, fix,
     size::{iec, iec_or_unknown, iec_signed},
     skips,
     wrap::{both_ends, wrap},
@@ -71,7 +71,7 @@ fn disk_lines(vm: &str, disk: &DiskOutcome) -> String {
     if disk.ruling.verdict != Verdict::Reclaimed {
         push_line(&mut out, &reason(disk));
         if let Some(fix) = &disk.ruling.fix {
-            push_line(&mut out, &wrap("  fix  ", "       ", &safe(fix)));
+            push_line(&mut out, &fix::lines("  ", fix));
         }
     }
     for impossible in &disk.ledger.impossible {

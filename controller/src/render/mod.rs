@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod events;
+mod fix;
 pub mod json;
 pub mod ledger;
 pub mod list;

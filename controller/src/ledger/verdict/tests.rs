@@ -30,7 +30,7 @@ fn signed(bytes: u64) -> i64 {
 }
 
 fn finding(layer: Layer, state: State, held_bytes: Option<u64>) -> Finding {
-    Finding { layer, state, held_bytes, text: "text".into(), fix: Some("fix".into()) }
+    Finding { layer, state, held_bytes, text: "text".into(), fix: Some(Fix::new("fix")) }
 }
 
 fn slack(min_bytes: u64, max_bytes: u64) -> Option<Slack> {

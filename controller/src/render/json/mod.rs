@@ -27,6 +27,7 @@ pub struct FindingJson {
     held_bytes: Option<u64>,
     text: String,
     fix: Option<String>,
+    paste: Vec<String>,
 }
 
 impl From<&Finding> for FindingJson {
@@ -36,7 +37,8 @@ impl From<&Finding> for FindingJson {
             state: finding.state,
             held_bytes: finding.held_bytes,
             text: finding.text.clone(),
-            fix: finding.fix.clone(),
+            fix: finding.fix.as_ref().map(|fix| fix.text.clone()),
+            paste: finding.fix.iter().flat_map(|fix| fix.paste.clone()).collect(),
         }
     }
 }
