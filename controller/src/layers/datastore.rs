@@ -41,6 +41,7 @@ pub(super) fn guard(facts: &DiskFacts<'_>) -> Option<Guard> {
             if header.snapshots > 0 { "an internal snapshot" } else { "a backing file" },
             needed(image).checked_div(1 << 20).unwrap_or(0),
         ),
+        short: "datastore nearly full".to_owned(),
         passes_by_itself: false,
     })
 }

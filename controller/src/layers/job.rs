@@ -12,6 +12,7 @@ pub(super) fn guard(facts: &DiskFacts<'_>) -> Option<Guard> {
     Some(Guard {
         layer: Layer::Job,
         text: format!("a block job is {job} on this disk; trim when it is over"),
+        short: "block job".to_owned(),
         passes_by_itself: true,
     })
 }

@@ -4,6 +4,7 @@
 //! A finding says of one layer whether discards get through it; a guard says that a trim must not start now. Survey's
 //! last column, trim's check beforehand and the verdict all read the same ones.
 
+mod backup;
 mod datastore;
 mod device;
 mod drive;
@@ -12,6 +13,7 @@ mod filesystem;
 mod format;
 mod granularity;
 mod job;
+pub mod sharing;
 pub mod stack;
 
 use serde::Serialize;
@@ -128,6 +130,10 @@ pub struct Finding {
     pub text: String,
     /// How it is mended.
     pub fix: Option<Fix>,
+    /// The same in three words at most, for a column of a table.
+    pub short: String,
+    /// Worth telling whoever starts a trim, although nothing is in its way.
+    pub warns: bool,
 }
 
 /// How a layer is mended.
@@ -148,7 +154,18 @@ impl Fix {
 
 impl Finding {
     fn new(layer: Layer, state: State, text: impl Into<String>) -> Self {
-        Self { layer, state, held_bytes: None, text: text.into(), fix: None }
+        let short = layer.as_str().replace('_', " ");
+        Self { layer, state, held_bytes: None, text: text.into(), fix: None, short, warns: false }
+    }
+
+    fn short(mut self, words: impl Into<String>) -> Self {
+        self.short = words.into();
+        self
+    }
+
+    fn warns(mut self) -> Self {
+        self.warns = true;
+        self
     }
 
     fn fix(mut self, text: impl Into<String>) -> Self {
@@ -180,6 +197,8 @@ pub struct Guard {
     pub layer: Layer,
     /// One sentence.
     pub text: String,
+    /// The same in three words at most.
+    pub short: String,
     /// It will be over without anybody's help.
     pub passes_by_itself: bool,
 }
@@ -219,6 +238,8 @@ pub struct DiskFacts<'a> {
     pub survey: Option<&'a GuestSurvey>,
     /// The guest's disk that was paired with it.
     pub guest: Option<&'a Device>,
+    /// Other VMs that use its image, as their own or below it: what [`sharing::used_by_others`] finds.
+    pub used_by_others: &'a [String],
 }
 
 impl<'a> DiskFacts<'a> {
@@ -235,6 +256,7 @@ pub fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
     all.extend(granularity::finding(facts));
     all.push(drive::finding(facts));
     all.extend(format::findings(facts));
+    all.extend(backup::finding(facts));
     all.extend(job::finding(facts));
     all.extend(datastore::finding(facts));
     all
@@ -242,7 +264,7 @@ pub fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
 
 /// Why this disk must not be trimmed now; the first reason that is not overridden.
 pub fn guard(facts: &DiskFacts<'_>, anyway: &[Layer]) -> Option<Guard> {
-    [datastore::guard(facts), job::guard(facts)]
+    [sharing::guard(facts), datastore::guard(facts), job::guard(facts)]
         .into_iter()
         .flatten()
         .find(|guard| !anyway.contains(&guard.layer))

@@ -6,7 +6,7 @@ use trimtab_proto::words::{DeviceKind, DeviceUse, Wire};
 
 use super::{DiskFacts, ImageFacts};
 use crate::model::{
-    disk::{DiskCounters, DriveDiscard, HostDisk, SaidBy, VmFacts, VmState},
+    disk::{DiskCounters, DriveDiscard, FreedClusters, HostDisk, SaidBy, VmFacts, VmState},
     guest::{AgentInfo, Device, Filesystem, GuestSurvey, Identity, Policy},
     image::{Allocation, Datastore, Format, Image, Qcow2Header},
 };
@@ -30,6 +30,7 @@ pub(crate) struct Sample {
     pub(crate) counters: DiskCounters,
     pub(crate) survey: GuestSurvey,
     pub(crate) paired: bool,
+    pub(crate) used_by_others: Vec<String>,
 }
 
 impl Sample {
@@ -65,6 +66,7 @@ impl Sample {
                 not_listed: 0,
             },
             paired: true,
+            used_by_others: Vec::new(),
         }
     }
 
@@ -91,6 +93,7 @@ impl Sample {
             counters: self.counters,
             survey: Some(&self.survey),
             guest: self.paired.then(|| &self.survey.devices[0]),
+            used_by_others: &self.used_by_others,
         }
     }
 }
@@ -101,6 +104,7 @@ pub(crate) fn host_disk(device: &str, image: &str) -> HostDisk {
         image: Some(Image { path: PathBuf::from(image), format: Format::Raw }),
         protocol: "file".into(),
         backing: Vec::new(),
+        data_file: None,
         virtual_bytes: Some(40 << 30),
         serial: None,
         wwn: None,
@@ -111,6 +115,7 @@ pub(crate) fn host_disk(device: &str, image: &str) -> HostDisk {
         shareable: false,
         discard: DriveDiscard::Unmap,
         discard_said_by: SaidBy::default(),
+        freed_clusters: FreedClusters::default(),
         block_job: None,
         dirty_bitmaps: 0,
     }

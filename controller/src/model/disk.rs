@@ -1,5 +1,7 @@
 //! A VM's disks as its hypervisor knows them.
 
+use std::path::PathBuf;
+
 use super::{endpoint::Cid, image::Image};
 
 /// What the hypervisor says of a VM.
@@ -78,6 +80,8 @@ pub struct HostDisk {
     pub protocol: String,
     /// The images below it, nearest first.
     pub backing: Vec<Image>,
+    /// Where a qcow2 image keeps the guest's data outside of itself (`data-file`), as far as the hypervisor names it.
+    pub data_file: Option<PathBuf>,
     /// What the guest sees; `None` where nothing said it.
     pub virtual_bytes: Option<u64>,
     /// The serial given to the device.
@@ -98,6 +102,8 @@ pub struct HostDisk {
     pub discard: DriveDiscard,
     /// Who said so.
     pub discard_said_by: SaidBy,
+    /// What a qcow2 image does with the clusters that a discard frees in it.
+    pub freed_clusters: FreedClusters,
     /// The state of a block job on it: "running", …; `None` where there is none.
     pub block_job: Option<String>,
     /// Dirty bitmaps on its nodes.
@@ -113,6 +119,18 @@ pub enum DriveDiscard {
     Ignore,
     /// Nothing here tells (a disk that was plugged in later, no right to read the command line).
     Unknown,
+}
+
+/// What a qcow2 node does with the clusters that a discard frees (BlockdevOptionsQcow2 of QEMU's qapi/block-core.json).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FreedClusters {
+    /// They are punched out of the image: what `discard=unmap` implies where nothing else is said.
+    #[default]
+    Punched,
+    /// They can be used again, and stay allocated on the host: `pass-discard-request=off`.
+    Kept,
+    /// They are punched out and keep their place in the image: `discard-no-unref=on`.
+    Reserved,
 }
 
 /// Where the `discard=` of a drive was read.

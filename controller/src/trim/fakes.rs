@@ -47,6 +47,7 @@ pub(crate) fn look_of(samples: &[Sample]) -> Look {
             image_trouble: None,
             counters: sample.counters,
             guest: Some((index, PairedBy::Serial)),
+            used_by_others: sample.used_by_others.clone(),
         });
     }
     Look { vm: VmFacts::default(), guest: Ok(survey), disks }

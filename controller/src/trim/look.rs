@@ -58,6 +58,8 @@ pub struct DiskLook {
     pub counters: DiskCounters,
     /// Index of the guest's disk in the survey, and what tied them.
     pub guest: Option<(usize, PairedBy)>,
+    /// Other VMs that use its image; empty until somebody who knows them says so.
+    pub used_by_others: Vec<String>,
 }
 
 impl Look {
@@ -70,6 +72,7 @@ impl Look {
             counters: disk.counters,
             survey: self.survey(),
             guest: self.guest_disk(disk),
+            used_by_others: &disk.used_by_others,
         }
     }
 
@@ -129,7 +132,7 @@ pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> R
         };
         let counters = counters_of(&counters, &host.device);
         let guest = pairs.iter().find(|pair| pair.host == index).map(|pair| (pair.guest, pair.by));
-        disks.push(DiskLook { host, image, image_trouble, counters, guest });
+        disks.push(DiskLook { host, image, image_trouble, counters, guest, used_by_others: Vec::new() });
     }
     Ok(Look { vm: view.vm, guest, disks })
 }

@@ -19,7 +19,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::model::{
-    disk::{DiskCounters, DriveDiscard, HostDisk, SaidBy, VmState},
+    disk::{DiskCounters, DriveDiscard, FreedClusters, HostDisk, SaidBy, VmState},
     image::{Format, Image},
 };
 
@@ -213,6 +213,7 @@ fn disk(
             image: top.image(absolute),
             protocol: top.protocol.map(|node| node.drv.clone()).unwrap_or_default(),
             backing,
+            data_file: top.data_file(absolute),
             virtual_bytes: nodes.get(entry.name()).map(|node| node.image.virtual_size),
             serial: None,
             wwn: None,
@@ -223,6 +224,7 @@ fn disk(
             shareable: false,
             discard: DriveDiscard::Unknown,
             discard_said_by: SaidBy::default(),
+            freed_clusters: FreedClusters::default(),
             block_job: None,
             dirty_bitmaps: u32::try_from(bitmaps).unwrap_or(u32::MAX),
         },
@@ -262,15 +264,33 @@ impl<'a> Layer<'a> {
 
     /// Where it lies, if that is a file or device of this host.
     fn image(&self, absolute: &impl Fn(&str) -> Option<PathBuf>) -> Option<Image> {
-        self.protocol.filter(|node| matches!(node.drv.as_str(), "file" | "host_device"))?;
-        // Under /dev/fdset/ are descriptors that were passed in: their name is not known.
-        let name = self.file.filter(|name| !name.starts_with("json:") && !name.starts_with("/dev/fdset/"))?;
-        let path = if Path::new(name).is_absolute() { Some(name.into()) } else { absolute(name) };
-        Some(Image { path: path?, format: self.format.clone() })
+        self.protocol.filter(|node| node.is_of_this_host())?;
+        Some(Image { path: path_of(self.file?, absolute)?, format: self.format.clone() })
+    }
+
+    /// Where a qcow2 keeps the guest's data outside of itself.
+    fn data_file(&self, absolute: &impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+        let node = self.protocol.filter(|node| node.is_of_this_host() && self.format == Format::Qcow2)?;
+        (self.file != Some(node.file.as_str())).then(|| path_of(&node.file, absolute))?
+    }
+}
+
+/// A file name that QEMU was given as a path of this host.
+fn path_of(name: &str, absolute: &impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    // Under /dev/fdset/ are descriptors that were passed in: their name is not known.
+    let is_name = !name.starts_with("json:") && !name.starts_with("/dev/fdset/");
+    match is_name.then_some(Path::new(name))? {
+        path if path.is_absolute() => Some(path.to_owned()),
+        _ => absolute(name),
     }
 }
 
 impl Node {
+    /// A file or device of this host.
+    fn is_of_this_host(&self) -> bool {
+        matches!(self.drv.as_str(), "file" | "host_device")
+    }
+
     fn is_filter(&self) -> bool {
         FILTERS.contains(&self.drv.as_str())
     }

@@ -13,13 +13,14 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use crate::model::disk::DriveDiscard;
+use crate::model::disk::{DriveDiscard, FreedClusters};
 
 /// Options that name an image and can say nothing of discards.
 const IMAGE_OPTIONS: [&str; 7] = ["hda", "hdb", "hdc", "hdd", "sd", "mtdblock", "pflash"];
 
 /// Nodes refer to each other by name; no real chain of them is longer.
 const MAX_DEPTH: u32 = 64;
+const MAX_NODES: usize = 64;
 
 /// The options of a command line that concern disks.
 #[derive(Debug, Default)]
@@ -83,19 +84,42 @@ impl CommandLine {
         said.filter(|_| !self.is_partial).unwrap_or(DriveDiscard::Unknown)
     }
 
+    /// What the qcow2 nodes of a disk do with the clusters that they free; arguments as for [`Self::discard`].
+    pub(super) fn freed_clusters(&self, drive: &str, node: &str, file: &str) -> FreedClusters {
+        if !drive.is_empty() {
+            return self.drive(drive, file).map(fate).unwrap_or_default();
+        }
+        let top = self.nodes.get(node).filter(|node| self.node_file(node, 0) == Some(file));
+        let mut fates = std::iter::successors(top, |node| self.below(node)).take(MAX_NODES).map(fate);
+        fates.find(|fate| *fate != FreedClusters::Punched).unwrap_or_default()
+    }
+
+    /// The node that holds the data of another.
+    fn below<'a>(&'a self, node: &'a Map<String, Value>) -> Option<&'a Map<String, Value>> {
+        match data_child(node)? {
+            Value::Object(child) => Some(child),
+            Value::String(name) => self.nodes.get(name),
+            _ => None,
+        }
+    }
+
     fn drive_discard(&self, id: &str, file: &str) -> Option<DriveDiscard> {
+        match self.drive(id, file) {
+            // The top node is told by the -drive; its file node is inline.
+            Some(drive) => Some(both(own(drive, false), inline_child(drive))),
+            None => self.images.iter().any(|image| image == file).then_some(DriveDiscard::Ignore),
+        }
+    }
+
+    /// The -drive of a disk.
+    fn drive(&self, id: &str, file: &str) -> Option<&Map<String, Value>> {
         let named = self.drives.iter().find(|drive| text(drive, "id") == Some(id));
         // Without an id QEMU makes one up from the drive's bus and number: then the file tells.
         let mut anonymous =
             self.drives.iter().filter(|drive| text(drive, "id").is_none() && drive_file(drive) == Some(file));
-        let drive = match named {
+        match named {
             Some(drive) => Some(drive).filter(|drive| drive_file(drive) == Some(file)),
             None => anonymous.next().filter(|_| anonymous.next().is_none()),
-        };
-        match drive {
-            // The top node is told by the -drive; its file node is inline.
-            Some(drive) => Some(both(own(drive, false), inline_child(drive))),
-            None => self.images.iter().any(|image| image == file).then_some(DriveDiscard::Ignore),
         }
     }
 
@@ -146,6 +170,22 @@ fn own(node: &Map<String, Value>, is_inline: bool) -> DriveDiscard {
         Some(_) => DriveDiscard::Unknown,
         None if is_inline => DriveDiscard::Unmap,
         None => DriveDiscard::Ignore,
+    }
+}
+
+/// What one node is told to do with the clusters that it frees. A -drive hands such words to its format's node.
+fn fate(node: &Map<String, Value>) -> FreedClusters {
+    let is = |key: &str, words: [&str; 2], truth: bool| match node.get(key) {
+        Some(Value::String(word)) => words.contains(&word.as_str()),
+        Some(Value::Bool(said)) => *said == truth,
+        _ => false,
+    };
+    if is("pass-discard-request", ["off", "no"], false) {
+        FreedClusters::Kept
+    } else if is("discard-no-unref", ["on", "yes"], true) {
+        FreedClusters::Reserved
+    } else {
+        FreedClusters::Punched
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the inventory says of a VM's disks: all there is without QMP, and beside QMP what it cannot tell.
 
 use crate::model::{
-    disk::{DriveDiscard, HostDisk, SaidBy, VmFacts, VmmView},
+    disk::{DriveDiscard, FreedClusters, HostDisk, SaidBy, VmFacts, VmmView},
     image::Image,
     vm::DeclaredDisk,
 };
@@ -13,6 +13,7 @@ pub(super) fn view(declared: &[DeclaredDisk]) -> VmmView {
         image: Some(declared.image.clone()),
         protocol: String::new(),
         backing: Vec::new(),
+        data_file: None,
         virtual_bytes: None,
         serial: declared.serial.clone(),
         wwn: None,
@@ -23,6 +24,7 @@ pub(super) fn view(declared: &[DeclaredDisk]) -> VmmView {
         shareable: false,
         discard: DriveDiscard::Unknown,
         discard_said_by: SaidBy::default(),
+        freed_clusters: FreedClusters::default(),
         block_job: None,
         dirty_bitmaps: 0,
     };

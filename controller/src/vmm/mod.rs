@@ -105,6 +105,7 @@ async fn look(socket: &Path) -> Result<VmmView, Trouble> {
         disk.wwn = front_end.wwn;
         disk.address = front_end.address;
         disk.discard = process.command_line.discard(&drive, &node, &file);
+        disk.freed_clusters = process.command_line.freed_clusters(&drive, &node, &file);
         disks.push(disk);
     }
     let vm = VmFacts { state: Some(status.state()), manager: Manager::Qemu, ..VmFacts::default() };

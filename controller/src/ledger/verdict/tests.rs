@@ -30,7 +30,8 @@ fn signed(bytes: u64) -> i64 {
 }
 
 fn finding(layer: Layer, state: State, held_bytes: Option<u64>) -> Finding {
-    Finding { layer, state, held_bytes, text: "text".into(), fix: Some(Fix::new("fix")) }
+    let short = "short".to_owned();
+    Finding { layer, state, held_bytes, text: "text".into(), fix: Some(Fix::new("fix")), short, warns: false }
 }
 
 fn slack(min_bytes: u64, max_bytes: u64) -> Option<Slack> {
@@ -101,7 +102,7 @@ impl Case {
 }
 
 fn guard() -> Guard {
-    Guard { layer: Layer::Job, text: "a job".into(), passes_by_itself: true }
+    Guard { layer: Layer::Job, text: "a job".into(), short: "block job".into(), passes_by_itself: true }
 }
 
 #[test]

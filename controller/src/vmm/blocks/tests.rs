@@ -65,6 +65,12 @@ fn by_device<'a>(disks: &'a [FoundDisk], device: &str) -> &'a FoundDisk {
 }
 
 #[test]
+fn the_data_outside_of_its_image() {
+    let said: Vec<_> = found(&answers()).into_iter().filter_map(|found| found.disk.data_file).collect();
+    assert_eq!(said, [PathBuf::from("/guests/data.raw")]);
+}
+
+#[test]
 fn the_rest_of_a_disk() {
     let disks = found(&answers());
     let nvme = by_device(&disks, "nv");

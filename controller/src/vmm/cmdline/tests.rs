@@ -10,6 +10,51 @@ fn line(words: &[&str]) -> CommandLine {
 struct Disk(&'static str, &'static str, &'static str);
 
 #[test]
+fn what_becomes_of_freed_clusters() {
+    use FreedClusters::{Kept, Punched, Reserved};
+    let drive = Disk("d0", "#block1", "/a.img");
+    let node = Disk("", "n0", "/a.img");
+    let json = |word: &str| format!(r#"{{"driver":"qcow2","node-name":"n0","file":"f0","{word}":false}}"#);
+    let off = json("pass-discard-request");
+    let file = "driver=file,filename=/a.img,node-name=f0";
+    let cases: Vec<(&str, Vec<&str>, &Disk, FreedClusters)> = vec![
+        ("not said", vec!["-drive", "file=/a.img,id=d0,discard=unmap"], &drive, Punched),
+        ("-drive off", vec!["-drive", "file=/a.img,id=d0,pass-discard-request=off"], &drive, Kept),
+        ("-drive on", vec!["-drive", "file=/a.img,id=d0,pass-discard-request=on"], &drive, Punched),
+        (
+            "another file by now",
+            vec!["-drive", "file=/b.img,id=d0,pass-discard-request=off"],
+            &drive,
+            Punched,
+        ),
+        (
+            "-blockdev",
+            vec!["-blockdev", file, "-blockdev", "driver=qcow2,node-name=n0,file=f0,discard-no-unref=on"],
+            &node,
+            Reserved,
+        ),
+        ("-blockdev as JSON", vec!["-blockdev", file, "-blockdev", &off], &node, Kept),
+        (
+            "below a filter",
+            vec![
+                "-blockdev",
+                file,
+                "-blockdev",
+                "driver=qcow2,node-name=q0,file=f0,pass-discard-request=off",
+                "-blockdev",
+                "driver=throttle,node-name=n0,file=q0",
+            ],
+            &node,
+            Kept,
+        ),
+        ("a loop of nodes", vec!["-blockdev", "driver=throttle,node-name=n0,file=n0"], &node, Punched),
+    ];
+    for (name, words, Disk(drive, node, file), expected) in cases {
+        assert_eq!(line(&words).freed_clusters(drive, node, file), expected, "{name}");
+    }
+}
+
+#[test]
 fn what_becomes_of_a_discard() {
     use DriveDiscard::{Ignore, Unknown, Unmap};
     let d0 = || Disk("d0", "#block1", "/a.img");
