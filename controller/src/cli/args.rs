@@ -11,6 +11,7 @@ use crate::{layers::Layer, trim::options::TrimOptions};
 const EXAMPLES: &str = "Examples:
   trimtab list                      which VMs are known here, and how each is reached
   trimtab survey                    what each disk could give back, and what is in the way
+  trimtab doctor web-12             why an image does not shrink, layer by layer, and the fix
   trimtab trim web-12 'db-*'        trim, and account for every byte on its way to the image
   trimtab trim --all --json         the same for every VM, for a program
 
@@ -61,6 +62,8 @@ pub enum Command {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
         parallel: Option<u16>,
     },
+    /// Show layer by layer what stands between a guest's free space and its images, and how it is mended
+    Doctor(DoctorArgs),
     /// Trim VMs, and say what came back and where the rest was lost
     Trim(TrimArgs),
 }
@@ -71,6 +74,7 @@ impl Command {
         match self {
             Self::List(_) => "list",
             Self::Survey { .. } => "survey",
+            Self::Doctor(_) => "doctor",
             Self::Trim(_) => "trim",
         }
     }
@@ -85,6 +89,14 @@ pub struct Selection {
     /// Only VMs that fit all of these terms: label=prod, name~web-*
     #[arg(long, value_name = "TERMS")]
     pub select: Option<String>,
+}
+
+/// `trimtab doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Which VMs.
+    #[command(flatten)]
+    pub selection: Selection,
 }
 
 /// `trimtab trim`.

@@ -1,6 +1,7 @@
 //! A file a verb: arguments → calls → render. Prints only here and in `main`.
 
 pub mod args;
+mod doctor;
 pub mod exit;
 mod interrupt;
 mod journal;
@@ -25,6 +26,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Survey { selection, parallel } => {
             survey::run(&cli.global, &selection, parallel, &output).await
         }
+        Command::Doctor(args) => doctor::run(&cli.global, &args, &output).await,
         Command::Trim(args) => trim::run(&cli.global, &args, &output).await,
     };
     result.unwrap_or_else(|trouble| output.failed(verb, &trouble))

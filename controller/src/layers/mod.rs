@@ -15,6 +15,7 @@ mod granularity;
 mod job;
 pub mod sharing;
 pub mod stack;
+pub mod way;
 
 use serde::Serialize;
 

@@ -15,6 +15,7 @@
 mod books;
 pub mod call;
 pub mod choose;
+pub mod diagnosis;
 pub mod event;
 pub mod look;
 pub mod many;

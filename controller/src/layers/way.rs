@@ -1,0 +1,179 @@
+//! The way to the guest: its vsock device and the agent behind it. Findings of a whole VM, not of one disk.
+
+use trimtab_proto::words::SkipReason;
+
+use super::{Finding, Layer, State, quoted};
+use crate::model::{
+    disk::{Link, Manager, VmFacts},
+    endpoint::Endpoint,
+    guest::GuestSurvey,
+    trouble::{Kind, Trouble},
+};
+
+/// What link and agent do, in this order.
+pub fn findings(
+    vm: &VmFacts,
+    endpoint: Option<&Endpoint>,
+    guest: &Result<GuestSurvey, Trouble>,
+) -> Vec<Finding> {
+    let mut found = vec![link(vm, endpoint, guest)];
+    found.extend(agent(guest));
+    found
+}
+
+fn link(vm: &VmFacts, endpoint: Option<&Endpoint>, guest: &Result<GuestSurvey, Trouble>) -> Finding {
+    match (endpoint, vm.link) {
+        (Some(endpoint), _) if guest.is_ok() => {
+            Finding::new(Layer::Link, State::Open, format!("reached at {endpoint}"))
+        }
+        (_, Link::Vsock(Some(cid))) => {
+            Finding::new(Layer::Link, State::Open, format!("a vsock device with CID {}", cid.0))
+        }
+        (_, Link::Vsock(None)) => {
+            Finding::new(Layer::Link, State::Open, "a vsock device; its CID is given at the next start")
+        }
+        (Some(endpoint), _) => Finding::new(
+            Layer::Link,
+            State::Unknown,
+            format!("known as {endpoint}, and nothing answers there"),
+        ),
+        (None, Link::Missing) => missing(vm),
+        (None, Link::Unknown) => Finding::new(
+            Layer::Link,
+            State::Unknown,
+            "the inventory names no way to the guest's agent, and nothing tells whether there is one",
+        )
+        .fix("add agent = \"vsock:CID\" or \"unix:/PATH\" to its [[vm]] in the inventory"),
+    }
+}
+
+fn missing(vm: &VmFacts) -> Finding {
+    let finding = Finding::new(Layer::Link, State::Cut, "no vsock device: no agent can be reached");
+    match &vm.manager {
+        Manager::Libvirt { domain, .. } => finding
+            .fix("attach one (it is there after the VM's next power cycle); until then --via qga may do:")
+            .paste(format!("trimtab doctor {} --fix", quoted(domain))),
+        Manager::Qemu | Manager::Unknown => finding.fix(
+            "start QEMU with -device vhost-vsock-pci,guest-cid=N, a number from 3 up that no other VM of this host has",
+        ),
+    }
+}
+
+fn agent(guest: &Result<GuestSurvey, Trouble>) -> Vec<Finding> {
+    let survey = match guest {
+        Ok(survey) => survey,
+        Err(trouble) => return vec![unanswered(trouble)],
+    };
+    let info = &survey.agent;
+    let mut found = vec![Finding::new(
+        Layer::Agent,
+        State::Open,
+        format!("trimtab-agent {}, Linux {}", info.version, info.kernel),
+    )];
+    if !info.policy.host_may_trim {
+        found.push(
+            Finding::new(
+                Layer::Agent,
+                State::Cut,
+                "the guest's owner does not let the host trim (agent.toml)",
+            )
+            .fix("in the guest: set host_may_trim = true in /etc/trimtab/agent.toml"),
+        );
+    }
+    let kernel = |fs: &&crate::model::guest::Filesystem| {
+        fs.skip.as_ref().is_some_and(|skip| skip.reason.is(SkipReason::Kernel))
+    };
+    found.extend(survey.filesystems.iter().find(kernel).and_then(|fs| fs.skip.as_ref()).map(|skip| {
+        Finding::new(
+            Layer::Agent,
+            State::Note,
+            format!("this kernel does not trim everything: {}", skip.text),
+        )
+    }));
+    if let Some(timer) = survey.fstrim_timer.filter(|timer| timer.installed && timer.active) {
+        let when = timer
+            .next_unix_secs
+            .and_then(|secs| jiff::Timestamp::from_second(secs).ok())
+            .map(|at| format!(", next at {at}"))
+            .unwrap_or_default();
+        let text = format!("the guest's own fstrim.timer is active{when}: both will trim");
+        found.push(Finding::new(Layer::Agent, State::Note, text));
+    }
+    found
+}
+
+/// An agent that is not there cuts; whatever else kept it from answering leaves it unknown.
+fn unanswered(trouble: &Trouble) -> Finding {
+    let state = match trouble.kind {
+        Kind::NoAgent | Kind::AgentVersion => State::Cut,
+        _ => State::Unknown,
+    };
+    let finding = Finding::new(Layer::Agent, state, trouble.text.clone());
+    match &trouble.hint {
+        Some(hint) => finding.fix(hint.clone()),
+        None => finding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layers::samples::Sample,
+        model::{endpoint::Cid, guest::Timer},
+    };
+
+    fn states(
+        vm: &VmFacts,
+        endpoint: Option<&str>,
+        guest: &Result<GuestSurvey, Trouble>,
+    ) -> Vec<(Layer, State)> {
+        let endpoint = endpoint.map(|text| text.parse().unwrap());
+        findings(vm, endpoint.as_ref(), guest).iter().map(|found| (found.layer, found.state)).collect()
+    }
+
+    #[test]
+    fn the_link() {
+        let ok = Ok(Sample::raw().survey);
+        let silent = || Err(Trouble::new(Kind::AgentSilent, "no answer"));
+        let with = |link| VmFacts { link, ..VmFacts::default() };
+        let at = Some("unix:/run/a");
+        let cases = [
+            ("answers", with(Link::Unknown), at, ok.clone(), State::Open),
+            ("answers by hybrid vsock", with(Link::Missing), at, ok, State::Open),
+            ("silent behind a device", with(Link::Vsock(Some(Cid(3)))), at, silent(), State::Open),
+            ("silent", with(Link::Unknown), at, silent(), State::Unknown),
+            ("no device", with(Link::Missing), None, silent(), State::Cut),
+            ("nothing known", with(Link::Unknown), None, silent(), State::Unknown),
+        ];
+        for (name, vm, endpoint, guest, expected) in cases {
+            assert_eq!(states(&vm, endpoint, &guest)[0], (Layer::Link, expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_missing_device_is_mended_in_the_managers_words() {
+        let manager = Manager::Libvirt { uri: "qemu:///system".into(), domain: "a b; reboot".into() };
+        let fix = missing(&VmFacts { manager, ..VmFacts::default() }).fix.unwrap();
+        assert_eq!(fix.paste, ["trimtab doctor 'a b; reboot' --fix"]);
+        assert!(missing(&VmFacts::default()).fix.unwrap().text.contains("vhost-vsock-pci"));
+    }
+
+    #[test]
+    fn the_agent() {
+        let mut survey = Sample::raw().survey;
+        let said = |survey: &GuestSurvey| {
+            states(&VmFacts::default(), Some("vsock:3"), &Ok(survey.clone()))[1..].to_vec()
+        };
+        assert_eq!(said(&survey), [(Layer::Agent, State::Open)]);
+        survey.fstrim_timer = Some(Timer { installed: true, active: true, next_unix_secs: Some(0) });
+        survey.agent.policy.host_may_trim = false;
+        assert_eq!(said(&survey)[1..], [(Layer::Agent, State::Cut), (Layer::Agent, State::Note)]);
+        for (kind, expected) in
+            [(Kind::NoAgent, State::Cut), (Kind::AgentSilent, State::Unknown), (Kind::VmOff, State::Unknown)]
+        {
+            let guest = Err(Trouble::new(kind, "why"));
+            assert_eq!(states(&VmFacts::default(), None, &guest)[1], (Layer::Agent, expected), "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `trimtab doctor`: a VM layer by layer, top to bottom, and under each that is not open why, and how it is mended.
+
+use super::{
+    fix,
+    size::{iec, iec_or_unknown},
+    wrap::{both_ends, wrap},
+};
+use crate::{
+    guest::text::safe,
+    layers::{Finding, ImageFacts, Layer, State},
+    model::{
+        disk::{Manager, VmFacts, VmState},
+        trouble::Trouble,
+    },
+    trim::{
+        diagnosis::{Diagnosis, DiskDiagnosis},
+        look::{DiskLook, Look},
+    },
+};
+
+/// Where the text of a finding begins.
+const TEXT_COLUMN: usize = 35;
+/// What stands before a fix.
+const FIX_INDENT: &str = "         ";
+
+/// One VM's part of the screen.
+pub fn vm(name: &str, result: &Result<(Look, Diagnosis), Trouble>) -> String {
+    let (look, diagnosis) = match result {
+        Ok(both) => both,
+        Err(trouble) => return format!("{}\n", super::error::for_person(name, trouble)),
+    };
+    let mut out = format!("{name}  {}\n", about(&look.vm));
+    section(&mut out, "way", &diagnosis.way);
+    for (disk, found) in look.disks.iter().zip(&diagnosis.disks) {
+        out.push_str(&head(name, look, disk));
+        if let Some(trouble) = &disk.image_trouble {
+            out.push_str(&format!("  {}\n", super::error::for_person("image", trouble)));
+        }
+        for (title, layers) in [("guest", IN_GUEST), ("qemu", IN_QEMU), ("host", ON_HOST)] {
+            let part: Vec<Finding> =
+                found.findings.iter().filter(|finding| layers.contains(&finding.layer)).cloned().collect();
+            section(&mut out, title, &part);
+        }
+        out.push_str(&wrap("", "", &conclusion(diagnosis, found)));
+        out.push('\n');
+    }
+    out
+}
+
+const IN_GUEST: &[Layer] =
+    &[Layer::Filesystem, Layer::Crypt, Layer::Lvm, Layer::Md, Layer::Scsi, Layer::Device, Layer::Granularity];
+const IN_QEMU: &[Layer] = &[Layer::Drive, Layer::Format, Layer::Preallocation, Layer::Backup, Layer::Job];
+const ON_HOST: &[Layer] =
+    &[Layer::Protocol, Layer::HostFilesystem, Layer::Datastore, Layer::Volume, Layer::Underneath];
+
+/// Who manages the VM, and whether it runs.
+fn about(vm: &VmFacts) -> String {
+    let manager = match &vm.manager {
+        Manager::Libvirt { uri, .. } => format!("libvirt {}", safe(uri)),
+        Manager::Qemu => "QEMU".to_owned(),
+        Manager::Unknown => "known from the inventory alone".to_owned(),
+    };
+    let state = match &vm.state {
+        Some(VmState::Running) => ", running".to_owned(),
+        Some(VmState::Stopped(why)) => format!(", does not run ({})", safe(why)),
+        Some(VmState::Off) => ", off".to_owned(),
+        None => String::new(),
+    };
+    format!("{manager}{state}")
+}
+
+fn head(vm: &str, look: &Look, disk: &DiskLook) -> String {
+    let name = look.guest_disk(disk).map_or_else(|| &disk.host.device, |device| &device.name);
+    let image = disk.host.image.as_ref().map_or_else(
+        || format!("({})", safe(&disk.host.protocol)),
+        |image| safe(&image.path.display().to_string()),
+    );
+    let paired = match disk.guest {
+        Some((_, by)) => format!("paired by {}", by.as_str()),
+        None => "not paired".to_owned(),
+    };
+    let allocated = disk.image.as_ref().and_then(ImageFacts::allocated_bytes);
+    let slack = match look.slack(disk) {
+        Some(slack) => format!("slack {} of {}", iec(slack.max_bytes), iec_or_unknown(allocated)),
+        None => format!("allocated {}", iec_or_unknown(allocated)),
+    };
+    format!("{}\n", both_ends(&format!("{vm} {}  {image}  {paired}", safe(name)), &slack))
+}
+
+/// The lines of one part of the way; nothing where it has none.
+fn section(out: &mut String, title: &str, findings: &[Finding]) {
+    for (index, finding) in findings.iter().enumerate() {
+        let title = if index == 0 { title } else { "" };
+        let begun = format!("  {title:<7}{:<17}{:<8} ", finding.layer.as_str(), state(finding));
+        out.push_str(&wrap(&begun, &" ".repeat(TEXT_COLUMN), &safe(&finding.text)));
+        out.push('\n');
+        if let Some(fix) = &finding.fix {
+            out.push_str(&fix::lines(FIX_INDENT, fix));
+            out.push('\n');
+        }
+    }
+}
+
+fn state(finding: &Finding) -> String {
+    match (finding.state, finding.held_bytes) {
+        (State::Open, _) => "open".to_owned(),
+        (State::Note, _) => "note".to_owned(),
+        (State::Cut, _) => "CUT".to_owned(),
+        (State::Holds, Some(bytes)) => format!("holds {}", iec(bytes)),
+        (State::Holds, None) => "HOLDS".to_owned(),
+        (State::Unknown, _) => "unknown".to_owned(),
+    }
+}
+
+/// What it comes to.
+fn conclusion(diagnosis: &Diagnosis, disk: &DiskDiagnosis) -> String {
+    let mut said = Vec::new();
+    if let Some(layer) = diagnosis.way_cut() {
+        said.push(format!("cut at {}: nothing in this guest can be trimmed.", layer.as_str()));
+    }
+    match (disk.first_cut(), disk.holder()) {
+        (Some(layer), _) => said.push(format!(
+            "cut at {}. A trim now frees nothing and makes ext4 forget it; fix first.",
+            layer.as_str()
+        )),
+        (None, Some(holder)) => {
+            said.push(format!("{} holds what is named above; the rest is open.", holder.layer.as_str()));
+        }
+        (None, None) if disk.unread => said.push("the image could not be read.".to_owned()),
+        (None, None) if diagnosis.way_cut().is_none() => said.push("open as far as can be seen.".to_owned()),
+        (None, None) => {}
+    }
+    if let Some(guard) = &disk.guard {
+        let passes = if guard.passes_by_itself { "passes by itself; " } else { "" };
+        said.push(format!(
+            "Not now: {}: {} ({passes}--anyway={0} overrides).",
+            guard.layer.as_str(),
+            safe(&guard.text)
+        ));
+    }
+    said.join(" ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! `trimtab.doctor/1`.
+
+use serde::Serialize;
+
+use super::{FindingJson, interval};
+use crate::{
+    layers::{Finding, ImageFacts},
+    ledger::pair::PairedBy,
+    model::trouble::Trouble,
+    trim::{
+        diagnosis::{Diagnosis, DiskDiagnosis},
+        look::{DiskLook, Look},
+    },
+};
+
+/// The document.
+#[derive(Serialize, Debug)]
+pub struct DoctorDocument {
+    schema: &'static str,
+    exit: u8,
+    vms: Vec<VmJson>,
+}
+
+#[derive(Serialize, Debug)]
+struct VmJson {
+    name: String,
+    agent_version: Option<String>,
+    kernel: Option<String>,
+    /// The hypervisor could not be asked; the guest's own trouble is its agent's finding.
+    error: Option<Trouble>,
+    findings: Vec<FindingJson>,
+    first_cut: Option<&'static str>,
+    disks: Vec<DiskJson>,
+}
+
+#[derive(Serialize, Debug)]
+struct DiskJson {
+    guest_disk: Option<String>,
+    device: String,
+    image: Option<String>,
+    format: Option<String>,
+    paired_by: Option<PairedBy>,
+    virtual_bytes: Option<u64>,
+    allocated_bytes: Option<u64>,
+    slack_bytes: Option<[u64; 2]>,
+    findings: Vec<FindingJson>,
+    first_cut: Option<&'static str>,
+    proven: Option<bool>,
+    guard: Option<GuardJson>,
+    error: Option<Trouble>,
+}
+
+#[derive(Serialize, Debug)]
+struct GuardJson {
+    layer: &'static str,
+    text: String,
+    passes_by_itself: bool,
+}
+
+/// A VM that was looked at, or why it could not be.
+pub type Examined = Result<(Look, Diagnosis), Trouble>;
+
+impl DoctorDocument {
+    /// Of these VMs.
+    pub fn new(results: &[(String, Examined)], exit: u8) -> Self {
+        Self {
+            schema: "trimtab.doctor/1",
+            exit,
+            vms: results.iter().map(|(name, result)| vm(name, result)).collect(),
+        }
+    }
+}
+
+fn vm(name: &str, result: &Examined) -> VmJson {
+    let found = result.as_ref().ok();
+    let agent = found.and_then(|(look, _)| look.survey()).map(|survey| &survey.agent);
+    VmJson {
+        name: name.to_owned(),
+        agent_version: agent.map(|agent| agent.version.clone()),
+        kernel: agent.map(|agent| agent.kernel.clone()),
+        error: result.as_ref().err().cloned(),
+        findings: found.map(|(_, diagnosis)| findings(&diagnosis.way)).unwrap_or_default(),
+        first_cut: found.and_then(|(_, diagnosis)| diagnosis.way_cut()).map(|layer| layer.as_str()),
+        disks: found
+            .map(|(look, diagnosis)| {
+                look.disks.iter().zip(&diagnosis.disks).map(|(disk, found)| one(look, disk, found)).collect()
+            })
+            .unwrap_or_default(),
+    }
+}
+
+fn one(look: &Look, disk: &DiskLook, found: &DiskDiagnosis) -> DiskJson {
+    let image = disk.host.image.as_ref();
+    DiskJson {
+        guest_disk: look.guest_disk(disk).map(|device| device.name.clone()),
+        device: disk.host.device.clone(),
+        image: image.map(|image| image.path.display().to_string()),
+        format: image.map(|image| image.format.as_str().to_owned()),
+        paired_by: disk.guest.map(|(_, by)| by),
+        virtual_bytes: disk.host.virtual_bytes,
+        allocated_bytes: disk.image.as_ref().and_then(ImageFacts::allocated_bytes),
+        slack_bytes: interval(look.slack(disk)),
+        findings: findings(&found.findings),
+        first_cut: found.first_cut().map(|layer| layer.as_str()),
+        proven: None,
+        guard: found.guard.as_ref().map(|guard| GuardJson {
+            layer: guard.layer.as_str(),
+            text: guard.text.clone(),
+            passes_by_itself: guard.passes_by_itself,
+        }),
+        error: disk.image_trouble.clone(),
+    }
+}
+
+fn findings(findings: &[Finding]) -> Vec<FindingJson> {
+    findings.iter().map(FindingJson::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        layers::samples::Sample,
+        model::{disk::DriveDiscard, trouble::Kind},
+        trim::fakes::look_of,
+    };
+
+    #[test]
+    fn every_document_validates() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/schema/doctor.json");
+        let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        let mut cut = Sample::raw();
+        cut.host.discard = DriveDiscard::Ignore;
+        cut.host.block_job = Some("running".into());
+        let examined = |look: Look| {
+            let diagnosis = Diagnosis::of(&look, None);
+            Ok((look, diagnosis))
+        };
+        let mut silent = look_of(&[Sample::raw()]);
+        silent.guest = Err(Trouble::new(Kind::NoAgent, "no answer").hint("look at it"));
+        let results = vec![
+            ("both".to_owned(), examined(look_of(&[Sample::raw(), cut]))),
+            ("silent".to_owned(), examined(silent)),
+            ("away".to_owned(), Err(Trouble::new(Kind::NoQmp, "nothing listens"))),
+        ];
+        let mut value = serde_json::to_value(DoctorDocument::new(&results, 64)).unwrap();
+        let problems: Vec<String> =
+            schema.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        assert!(problems.is_empty(), "{problems:#?}");
+        assert_eq!(value["vms"][0]["disks"][1]["first_cut"], "drive");
+        assert_eq!(value["vms"][0]["disks"][1]["guard"]["layer"], "job");
+        assert_eq!(value["vms"][1]["first_cut"], "agent");
+        value["surprise"] = Value::Bool(true);
+        assert!(!schema.is_valid(&value), "the schema refuses what it does not know");
+    }
+}
