@@ -96,6 +96,8 @@ pub struct Filesystem {
     pub free_extents: Vec<FreeExtents>,
     /// The freeze hook's flag is set.
     pub frozen: bool,
+    /// Errors that the kernel has counted on it; `None` where nothing counts.
+    pub errors: Option<u64>,
 }
 
 /// How much free space lies in extents of at least a size.

@@ -174,7 +174,9 @@ impl Agent for AgentService {
         Ok(Response::new(wire::run::report(report)))
     }
 
-    async fn probe(&self, _: Request<v1::ProbeRequest>) -> Result<Response<v1::ProbeReply>, Status> {
+    type ProbeStream = Pin<Box<dyn Stream<Item = Result<v1::ProbeEvent, Status>> + Send>>;
+
+    async fn probe(&self, _: Request<v1::ProbeRequest>) -> Result<Response<Self::ProbeStream>, Status> {
         Err(Status::unimplemented("this agent cannot probe; a newer one may"))
     }
 }

@@ -25,6 +25,21 @@ pub const MAX_LISTED_SKIPS: usize = 256;
 /// The longest `TrimRequest.linger_secs`.
 pub const MAX_LINGER_SECS: u32 = 10;
 
+/// Sentences of `SurveyReply.missing`.
+pub const MAX_MISSING: usize = 64;
+
+/// `ProbeRequest.bytes` is a multiple of this, and at least this.
+pub const PROBE_STEP_BYTES: u64 = 1024 * 1024;
+
+/// The largest `ProbeRequest.bytes`.
+pub const MAX_PROBE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The longest `ProbeRequest.pause_ms`.
+pub const MAX_PROBE_PAUSE_MS: u32 = 10_000;
+
+/// The longest `ProbeRequest.deadline_secs`.
+pub const MAX_PROBE_DEADLINE_SECS: u32 = 120;
+
 /// The HTTP/2 keepalive of both sides: a ping is sent after this long without a sign of life.
 pub const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(10);
 

@@ -298,6 +298,10 @@ pub enum Refusal {
     Busy,
     /// The guest's owner does not allow it.
     Vetoed,
+    /// A probe of a filesystem that a trim would leave out; the text says why.
+    Skipped,
+    /// A probe of a filesystem that is too full for its file.
+    NoRoom,
 }
 
 impl Refusal {
@@ -311,6 +315,8 @@ impl Refusal {
         Self::NotPrivileged,
         Self::Busy,
         Self::Vetoed,
+        Self::Skipped,
+        Self::NoRoom,
     ];
 
     /// The word in ErrorInfo.
@@ -324,6 +330,8 @@ impl Refusal {
             Self::NotPrivileged => "NOT_PRIVILEGED",
             Self::Busy => "BUSY",
             Self::Vetoed => "VETOED",
+            Self::Skipped => "SKIPPED",
+            Self::NoRoom => "NO_ROOM",
         }
     }
 
@@ -339,6 +347,8 @@ pub mod feature {
     pub const PAUSE: &str = "pause";
     /// `TrimRequest.again` works.
     pub const AGAIN: &str = "again";
+    /// Probe is answered, where the policy allows it.
+    pub const PROBE: &str = "probe";
 }
 
 #[cfg(test)]

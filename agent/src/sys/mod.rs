@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod counters;
+pub mod errors;
 pub mod frozen;
 pub mod fstab;
 pub mod identity;

@@ -15,6 +15,7 @@ use trimtab_proto::words::DeviceKind;
 use super::{
     Roots, SysError,
     block::{self, Blocks},
+    errors,
     frozen::{self, Frozen},
     fstab, identity,
     live::{self, FreeSpace, Space},
@@ -62,9 +63,11 @@ pub fn survey(roots: &Roots, policy: &Policy, probe: &dyn FreeSpace) -> Result<S
         .iter()
         .map(|superblock| {
             let stack = stack::walk(&origin_of(superblock.id), &blocks, &loops, &origin_of);
-            asker.filesystem(superblock, stack, &facts)
+            let tops = stack.tops.iter().filter_map(|id| Some(blocks.get(*id)?.device.name.as_str()));
+            let errors = errors::count(roots, &superblock.fs_type, &tops.collect::<Vec<_>>())?;
+            Ok(Filesystem { errors, ..asker.filesystem(superblock, stack, &facts) })
         })
-        .collect();
+        .collect::<Result<_, SysError>>()?;
     if blocks.all().iter().any(|b| b.device.written.is_some() && b.device.discarded.is_none()) {
         asker.missing.insert("this kernel does not count discarded bytes (Linux 4.18 does)".to_owned());
     }
@@ -169,6 +172,7 @@ impl Asker<'_> {
             skip,
             free_extents,
             frozen,
+            errors: None,
         }
     }
 

@@ -137,6 +137,7 @@ mod tests {
             skip: None,
             free_extents: vec![],
             frozen: false,
+            errors: None,
         }
     }
 

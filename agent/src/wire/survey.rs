@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
-use trimtab_proto::{MAX_LISTED_SKIPS, MAX_MESSAGE_BYTES, v1};
+use trimtab_proto::{MAX_LISTED_SKIPS, MAX_MESSAGE_BYTES, MAX_MISSING, v1};
 
 use crate::model::{DevNum, Device, Filesystem, Identity, Skip, Survey, Timer};
 
@@ -32,10 +32,11 @@ const COUNTER: usize = 6;
 
 /// The reply to Survey.
 pub fn reply(agent: v1::HelloReply, survey: &Survey) -> v1::SurveyReply {
-    let Survey { filesystems, devices, fstrim_timer, missing: _ } = survey;
+    let Survey { filesystems, devices, fstrim_timer, missing } = survey;
     let mut reply = v1::SurveyReply {
         agent: Some(agent),
         fstrim_timer: Some(timer(*fstrim_timer)),
+        missing: missing.iter().take(MAX_MISSING).map(|text| cut(text, MAX_SENTENCE)).collect(),
         ..v1::SurveyReply::default()
     };
     let taken = reply.encoded_len().saturating_add(COUNTER);
@@ -146,6 +147,7 @@ fn filesystem(fs: &Filesystem) -> v1::Filesystem {
             .map(|class| v1::FreeExtents { at_least: class.at_least, bytes: class.bytes })
             .collect(),
         frozen: fs.frozen,
+        errors: fs.errors,
     }
 }
 

@@ -127,7 +127,11 @@ impl Asked<'_> {
             Refusal::Busy => refused(Kind::Busy, &format!("another trim is under way{}", since(info)))
                 .hint("it passes by itself; then trim again"),
             Refusal::Vetoed => refused(Kind::Vetoed, "the guest's owner does not allow it")
-                .hint("host_may_trim in the guest's agent.toml"),
+                .hint("host_may_trim, or host_may_probe for a probe, in the guest's agent.toml"),
+            Refusal::Skipped => refused(Kind::AgentRefused, "a trim would leave this filesystem out")
+                .hint("trimtab survey names the reason"),
+            Refusal::NoRoom => refused(Kind::AgentRefused, "the guest's filesystem is too full for a probe's file")
+                .hint("make room in the guest, or probe another filesystem of the disk: --mount"),
         }
     }
 

@@ -64,6 +64,7 @@ impl Sample {
                 ],
                 fstrim_timer: None,
                 not_listed: 0,
+                missing: Vec::new(),
             },
             paired: true,
             used_by_others: Vec::new(),
@@ -174,5 +175,6 @@ pub(crate) fn filesystem(id: &str, mount: &str, leaves: &[&str]) -> Filesystem {
         skip: None,
         free_extents: Vec::new(),
         frozen: false,
+        errors: None,
     }
 }

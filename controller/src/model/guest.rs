@@ -46,6 +46,8 @@ pub struct GuestSurvey {
     pub fstrim_timer: Option<Timer>,
     /// Skipped filesystems that were not listed.
     pub not_listed: u32,
+    /// What could not be read, or what the guest's kernel lacks: the guest's sentences.
+    pub missing: Vec<String>,
 }
 
 impl GuestSurvey {
@@ -93,6 +95,9 @@ pub struct Filesystem {
     pub free_extents: Vec<FreeExtents>,
     /// A backup has frozen it.
     pub frozen: bool,
+    /// Errors that the guest's kernel has counted on it: ext4's since the last fsck, btrfs's since its device
+    /// statistics were set to zero. `None` where nothing counts (XFS), or where the agent is older.
+    pub errors: Option<u64>,
 }
 
 /// Free bytes in extents of at least a size.

@@ -61,6 +61,9 @@ pub struct SurveyReply {
     /// Skipped filesystems beyond the first 256, which are not listed.
     #[prost(uint32, tag = "5")]
     pub not_listed: u32,
+    /// What could not be read, or what this kernel lacks, a sentence each; the first 64.
+    #[prost(string, repeated, tag = "6")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// One superblock.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -101,14 +104,18 @@ pub struct Filesystem {
     /// A freeze hook's flag says that a backup has frozen it.
     #[prost(bool, tag = "12")]
     pub frozen: bool,
+    /// Errors that the kernel has counted on it: ext4's since the last fsck (errors_count), btrfs's device statistics
+    /// since they were last set to zero. Absent where nothing counts (XFS).
+    #[prost(uint64, optional, tag = "13")]
+    pub errors: ::core::option::Option<u64>,
 }
-/// How much free space lies in extents of at least a size.
+/// How much of some space, a filesystem's free one or a probe's file, lies in extents of at least a size.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FreeExtents {
     /// 4 KiB, 64 KiB, 1 MiB, 2 MiB or 16 MiB.
     #[prost(uint64, tag = "1")]
     pub at_least: u64,
-    /// Free bytes in extents of at least that size.
+    /// Bytes in extents of at least that size.
     #[prost(uint64, tag = "2")]
     pub bytes: u64,
 }
@@ -393,26 +400,82 @@ pub struct GetRunRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProbeRequest {
+    /// Filesystem.id.
     #[prost(string, tag = "1")]
-    pub run_id: ::prost::alloc::string::String,
-    #[prost(uint64, tag = "2")]
-    pub fence: u64,
-    #[prost(string, tag = "3")]
     pub filesystem_id: ::prost::alloc::string::String,
-    /// How large a file to write.
-    #[prost(uint64, tag = "4")]
+    /// From Survey: refused if the guest has rebooted since. Empty: any boot.
+    #[prost(string, tag = "2")]
+    pub boot_id: ::prost::alloc::string::String,
+    /// How large a file to write: 1 to 64 MiB, in whole MiB.
+    #[prost(uint64, tag = "3")]
     pub bytes: u64,
+    /// How long the file stays after `written` was said: at most 10,000.
+    #[prost(uint32, tag = "4")]
+    pub pause_ms: u32,
+    /// The probe fails after so many seconds: 1 to 120.
+    #[prost(uint32, tag = "5")]
+    pub deadline_secs: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ProbeReply {
+pub struct ProbeEvent {
+    /// Since the request came in.
     #[prost(uint64, tag = "1")]
-    pub written: u64,
-    #[prost(uint64, tag = "2")]
-    pub trimmed_range: u64,
+    pub elapsed_ms: u64,
+    #[prost(oneof = "probe_event::What", tags = "2, 3, 4")]
+    pub what: ::core::option::Option<probe_event::What>,
+}
+/// Nested message and enum types in `ProbeEvent`.
+pub mod probe_event {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum What {
+        /// The first event, unless it is `failed`.
+        #[prost(message, tag = "2")]
+        Written(super::ProbeWritten),
+        /// The last event.
+        #[prost(message, tag = "3")]
+        Trimmed(super::ProbeTrimmed),
+        /// The last event, instead. Nothing is left behind in the guest.
+        #[prost(message, tag = "4")]
+        Failed(super::Failure),
+    }
+}
+/// The file is on the guest's disks, and stays there for the request's pause.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProbeWritten {
+    /// As many bytes as the request wanted, of random data.
+    #[prost(uint64, tag = "1")]
+    pub bytes: u64,
+    /// In what pieces they lie.
+    #[prost(message, repeated, tag = "2")]
+    pub extents: ::prost::alloc::vec::Vec<FreeExtents>,
+    /// What the disks' counters moved by since before the write.
     #[prost(message, repeated, tag = "3")]
     pub sent: ::prost::alloc::vec::Vec<Sent>,
-    #[prost(message, optional, tag = "4")]
-    pub failure: ::core::option::Option<Failure>,
+}
+/// The file is gone, and where it lay was trimmed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ProbeTrimmed {
+    /// When the file began to be given up: ProbeEvent.elapsed_ms of that moment.
+    #[prost(uint64, tag = "1")]
+    pub given_up_ms: u64,
+    /// What FITRIM returned, added up; `claim` says what that means.
+    #[prost(uint64, tag = "2")]
+    pub claimed: u64,
+    #[prost(enumeration = "ClaimKind", tag = "3")]
+    pub claim: i32,
+    /// Bytes of the filesystem that FITRIM was asked to cover: no less than the file, and whole block groups on ext4.
+    #[prost(uint64, tag = "4")]
+    pub range: u64,
+    /// This filesystem trims more than the range it is asked for: btrfs all that is not allocated, XFS before 6.10 whole
+    /// free extents that touch the range.
+    #[prost(bool, tag = "5")]
+    pub beyond_range: bool,
+    /// What the disks' counters moved by since right before the file was given up.
+    #[prost(message, repeated, tag = "6")]
+    pub sent: ::prost::alloc::vec::Vec<Sent>,
+    /// The disks' discard counters stood still when `sent` was read.
+    #[prost(bool, tag = "7")]
+    pub settled: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1005,11 +1068,16 @@ pub mod agent_client {
             req.extensions_mut().insert(GrpcMethod::new("trimtab.v1.Agent", "GetRun"));
             self.inner.unary(req, path, codec).await
         }
-        /// Proves the way from a filesystem to its image with a small file. UNIMPLEMENTED where "probe" is not in features.
+        /// Proves the way from a filesystem to its image: writes a small file without a name, gives it up, trims where it lay.
+        /// One `written`, a pause in which the host looks at its image, then the end. Nothing is kept of a probe: whoever
+        /// drops the stream ends it. UNIMPLEMENTED where "probe" is not in features.
         pub async fn probe(
             &mut self,
             request: impl tonic::IntoRequest<super::ProbeRequest>,
-        ) -> std::result::Result<tonic::Response<super::ProbeReply>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ProbeEvent>>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
@@ -1022,7 +1090,7 @@ pub mod agent_client {
             let path = http::uri::PathAndQuery::from_static("/trimtab.v1.Agent/Probe");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("trimtab.v1.Agent", "Probe"));
-            self.inner.unary(req, path, codec).await
+            self.inner.server_streaming(req, path, codec).await
         }
     }
 }
@@ -1071,11 +1139,19 @@ pub mod agent_server {
             &self,
             request: tonic::Request<super::GetRunRequest>,
         ) -> std::result::Result<tonic::Response<super::RunReport>, tonic::Status>;
-        /// Proves the way from a filesystem to its image with a small file. UNIMPLEMENTED where "probe" is not in features.
+        /// Server streaming response type for the Probe method.
+        type ProbeStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ProbeEvent, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Proves the way from a filesystem to its image: writes a small file without a name, gives it up, trims where it lay.
+        /// One `written`, a pause in which the host looks at its image, then the end. Nothing is kept of a probe: whoever
+        /// drops the stream ends it. UNIMPLEMENTED where "probe" is not in features.
         async fn probe(
             &self,
             request: tonic::Request<super::ProbeRequest>,
-        ) -> std::result::Result<tonic::Response<super::ProbeReply>, tonic::Status>;
+        ) -> std::result::Result<tonic::Response<Self::ProbeStream>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct AgentServer<T> {
@@ -1374,11 +1450,14 @@ pub mod agent_server {
                 "/trimtab.v1.Agent/Probe" => {
                     #[allow(non_camel_case_types)]
                     struct ProbeSvc<T: Agent>(pub Arc<T>);
-                    impl<T: Agent> tonic::server::UnaryService<super::ProbeRequest>
+                    impl<
+                        T: Agent,
+                    > tonic::server::ServerStreamingService<super::ProbeRequest>
                     for ProbeSvc<T> {
-                        type Response = super::ProbeReply;
+                        type Response = super::ProbeEvent;
+                        type ResponseStream = T::ProbeStream;
                         type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
+                            tonic::Response<Self::ResponseStream>,
                             tonic::Status,
                         >;
                         fn call(
@@ -1409,7 +1488,7 @@ pub mod agent_server {
                                 max_decoding_message_size,
                                 max_encoding_message_size,
                             );
-                        let res = grpc.unary(method, req).await;
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

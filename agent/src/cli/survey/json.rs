@@ -44,6 +44,8 @@ struct Filesystem<'a> {
     free_bytes: Option<u64>,
     free_extents: Vec<FreeExtents>,
     frozen: bool,
+    /// What the kernel has counted.
+    errors: Option<u64>,
     skipped: Option<Skip<'a>>,
 }
 
@@ -154,6 +156,7 @@ fn filesystem(fs: &model::Filesystem) -> Filesystem<'_> {
         free_bytes: fs.free,
         free_extents: fs.free_extents.iter().map(class).collect(),
         frozen: fs.frozen,
+        errors: fs.errors,
         skipped: fs.skip.as_ref().map(skip),
     }
 }

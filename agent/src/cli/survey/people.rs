@@ -146,6 +146,13 @@ fn limit(bytes: Option<u64>) -> String {
 
 fn notes(survey: &Survey) -> Option<String> {
     let mut lines: Vec<String> = survey.missing.iter().flat_map(|text| indented(text)).collect();
+    let damaged =
+        survey.filesystems.iter().filter_map(|fs| Some((fs, fs.errors.filter(|count| *count > 0)?)));
+    lines.extend(damaged.flat_map(|(fs, count)| {
+        let mount = shown(&fs.mount);
+        let look = "unmount it and run fsck";
+        indented(&format!("{mount}: the kernel has counted {count} errors on it; {look}."))
+    }));
     if survey.fstrim_timer.active {
         lines.push("fstrim.timer is enabled too: it trims once a week by itself.".to_owned());
     }

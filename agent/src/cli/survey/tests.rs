@@ -27,6 +27,7 @@ fn filesystem(id: DevNum, mount: &str, fs_type: &str, skip: Option<(SkipReason, 
         skip: skip.map(|(reason, text)| Skip { reason, device: None, text: text.to_owned() }),
         free_extents: vec![],
         frozen: false,
+        errors: None,
     }
 }
 
@@ -66,6 +67,7 @@ fn a_survey() -> Survey {
     let data = Filesystem {
         size: Some(80 << 30),
         leaves: vec![id(8, 16)],
+        errors: Some(3),
         ..filesystem(id(8, 16), "/srv/\u{1b}[31mdata", "xfs", Some((SkipReason::NoDiscard, why)))
     };
     let proc = filesystem(id(0, 21), "/proc", "proc", Some((SkipReason::Pseudo, "proc keeps nothing")));
@@ -98,6 +100,7 @@ sda     disk  mounted  40.0 GiB      4.0 KiB      1.0 GiB    3.0 MiB  DISK0
 sdb     disk  -        40.0 GiB         none            ?          ?  DISK0
 
 this kernel does not count discarded bytes (Linux 4.18 does)
+/srv/\\u{1b}[31mdata: the kernel has counted 3 errors on it; unmount it and run fsck.
 fstrim.timer is enabled too: it trims once a week by itself.
 ";
     assert_eq!(page, expected, "\n{page}");
@@ -134,7 +137,7 @@ fn the_document() {
         serde_json::json!({
             "id": "8:0", "mount": "/", "mounts": 1, "type": "ext4", "device": "8:0", "on": ["8:0"], "inside": [],
             "size_bytes": 40_u64 << 30, "used_bytes": 12_u64 << 30, "free_bytes": 27_u64 << 30,
-            "free_extents": [{ "at_least_bytes": 4096, "bytes": 9 }], "frozen": false, "skipped": null,
+            "free_extents": [{ "at_least_bytes": 4096, "bytes": 9 }], "frozen": false, "errors": null, "skipped": null,
         })
     );
     assert_eq!(

@@ -41,6 +41,7 @@ fn filesystem_on(id: DevNum, mount: &str, skip: Option<SkipReason>) -> Filesyste
         skip: skip.map(|reason| Skip { reason, device: None, text: "because".to_owned() }),
         free_extents: vec![FreeExtents { at_least: 4096, bytes: 9 }],
         frozen: false,
+        errors: None,
     }
 }
 

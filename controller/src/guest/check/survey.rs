@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use trimtab_proto::{MAX_LISTED_SKIPS, v1, words::Wire};
+use trimtab_proto::{MAX_LISTED_SKIPS, MAX_MISSING, v1, words::Wire};
 
 use super::{
     MAX_BELOW, MAX_DEVICES, MAX_FREE_EXTENTS, MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_SENTENCE_BYTES,
@@ -45,7 +45,9 @@ pub fn survey(reply: v1::SurveyReply) -> Result<GuestSurvey, Nonsense> {
     no_circle(&devices)?;
 
     let fstrim_timer = reply.fstrim_timer.map(timer).transpose()?;
-    Ok(GuestSurvey { agent, filesystems, devices, fstrim_timer, not_listed: reply.not_listed })
+    count("missing", reply.missing.len(), MAX_MISSING)?;
+    let missing = list("missing", reply.missing, |sentence| text("", sentence, MAX_SENTENCE_BYTES))?;
+    Ok(GuestSurvey { agent, filesystems, devices, fstrim_timer, not_listed: reply.not_listed, missing })
 }
 
 fn filesystem(fs: v1::Filesystem) -> Result<Filesystem, Nonsense> {
@@ -65,6 +67,7 @@ fn filesystem(fs: v1::Filesystem) -> Result<Filesystem, Nonsense> {
         skip: fs.skip.map(skip).transpose()?,
         free_extents: free_extents(fs.free_extents)?,
         frozen: fs.frozen,
+        errors: fs.errors,
     })
 }
 

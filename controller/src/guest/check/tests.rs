@@ -46,6 +46,7 @@ pub(super) fn good_survey() -> v1::SurveyReply {
         devices: vec![part, disk],
         fstrim_timer: Some(v1::Timer { installed: true, active: true, next_unix_secs: Some(0) }),
         not_listed: 7,
+        missing: vec!["no answer in time".into()],
     }
 }
 
@@ -182,6 +183,8 @@ fn breaches_of_survey() {
                 |m| m.filesystems[0].leaf_ids = vec!["8:0".into(); 513],
                 "filesystems[0].leaf_ids: 513 of",
             ),
+            ("much missing", |m| m.missing = vec![String::new(); 65], "missing: 65 of them, at most 64"),
+            ("a long sentence", |m| m.missing = vec!["x".repeat(13_313)], "missing[0]: 13313 bytes"),
             (
                 "extents fall",
                 |m| m.filesystems[0].free_extents.reverse(),
