@@ -11,5 +11,6 @@ pub mod layers;
 pub mod ledger;
 pub mod model;
 pub mod render;
+mod same_file;
 pub mod trim;
 pub mod vmm;

@@ -22,10 +22,10 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs, output: &Output) -> 
         return Err(Trouble::new(Kind::Usage, "doctor needs to be told which VM")
             .hint("name it (trimtab doctor web-12); `trimtab survey` shows all of them in short"));
     }
-    let known = vms::load(global, None).await?;
+    let known = vms::load(global, None).await?.with_neighbours().await;
     let vms = known.select(&args.selection)?;
     let progress = Progress::new(global.quiet || output.wants_events());
-    let seen = look_at(vms.clone(), known.parallel(), &progress).await;
+    let seen = look_at(&known, vms.clone(), &progress).await;
     let examined: Vec<(String, Examined)> = seen
         .into_iter()
         .zip(&vms)

@@ -4,7 +4,7 @@ use super::{
     args::{Global, Selection},
     exit,
     output::Output,
-    vms,
+    vms::{self, Known},
 };
 use crate::{
     model::{trouble::Trouble, vm::Vm},
@@ -26,20 +26,20 @@ pub(super) async fn run(
     parallel: Option<u16>,
     output: &Output,
 ) -> Result<u8, Trouble> {
-    let known = vms::load(global, parallel).await?;
+    let known = vms::load(global, parallel).await?.with_neighbours().await;
     let vms = known.select(selection)?;
-    let seen = look_at(vms, known.parallel(), &Progress::new(global.quiet || output.wants_events())).await;
+    let seen = look_at(&known, vms, &Progress::new(global.quiet || output.wants_events())).await;
     Ok(show(&seen, output))
 }
 
 /// Looks at each VM; none of them holds up another.
-pub(super) async fn look_at(vms: Vec<Vm>, parallel: usize, progress: &Progress) -> Seen {
+pub(super) async fn look_at(known: &Known, vms: Vec<Vm>, progress: &Progress) -> Seen {
     let names: Vec<String> = vms.iter().map(|vm| vm.name.clone()).collect();
-    let looks = side_by_side(vms, parallel, |vm| {
-        let progress = progress.clone();
+    let looks = side_by_side(vms, known.parallel(), |vm| {
+        let (reached, progress) = (known.reach(&vm), progress.clone());
         async move {
             progress.show(&vm.name, &TurnEvent::Stage(Stage::Looking));
-            let seen = look(&vms::reach(&vm).parts()).await;
+            let seen = look(&reached.parts()).await;
             progress.done(&vm.name);
             seen
         }

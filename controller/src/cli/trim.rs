@@ -9,7 +9,8 @@ use super::{
     args::{Global, TrimArgs},
     exit, interrupt, journal,
     output::Output,
-    survey, vms,
+    survey,
+    vms::{self, Reached},
 };
 use crate::{
     model::{
@@ -31,12 +32,12 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
         return Err(Trouble::new(Kind::Usage, "trim needs to be told which VMs")
             .hint("name them (trimtab trim web-12), select them (--select label=prod), or say --all"));
     }
-    let known = vms::load(global, args.parallel).await?;
+    let known = vms::load(global, args.parallel).await?.with_neighbours().await;
     let vms = known.select(&args.selection)?;
     let parallel = known.parallel();
     let progress = Progress::new(global.quiet || output.wants_events());
     if args.dry_run {
-        let seen = survey::look_at(vms, parallel, &progress).await;
+        let seen = survey::look_at(&known, vms, &progress).await;
         return Ok(survey::show(&seen, output));
     }
     let cancel = interrupt::listen(progress.clone())?;
@@ -47,11 +48,12 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
     let output_of_events = *output;
     let turns = side_by_side(vms, parallel, |vm| {
         let (options, progress, cancel) = (Arc::clone(&options), progress.clone(), cancel.clone());
+        let reached = known.reach(&vm);
         async move {
             if *cancel.borrow() {
                 return Err(Trouble::new(Kind::Interrupted, "not begun: the command was interrupted"));
             }
-            let result = one(&vm, &options, alone, output_of_events, &progress, cancel).await;
+            let result = one(&vm, &reached, &options, alone, output_of_events, &progress, cancel).await;
             progress.done(&vm.name);
             journal::line(&vm.name, &options.anyway, &result);
             result
@@ -67,13 +69,13 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
 
 async fn one(
     vm: &Vm,
+    reached: &Reached,
     options: &TrimOptions,
     alone: bool,
     output: Output,
     progress: &Progress,
     cancel: tokio::sync::watch::Receiver<bool>,
 ) -> Result<TurnOutcome, Trouble> {
-    let reached = vms::reach(vm);
     let listener = |event: TurnEvent| {
         progress.show(&vm.name, &event);
         if output.wants_events() {

@@ -1,5 +1,7 @@
 //! The VMs that a command is about, and the three sides of each.
 
+use std::sync::Arc;
+
 use super::args::{Global, Selection};
 use crate::{
     config::{Config, Flags},
@@ -7,7 +9,7 @@ use crate::{
     image::HostStorage,
     inventory::{Inventory, select::select},
     model::{trouble::Trouble, vm::Vm},
-    trim::look::Parts,
+    trim::{look::Parts, neighbours::Neighbours},
     vmm::HostVmm,
 };
 
@@ -15,19 +17,38 @@ use crate::{
 pub(super) struct Known {
     pub(super) config: Config,
     inventory: Inventory,
+    neighbours: Arc<Neighbours>,
 }
 
 /// Reads configuration and inventory.
 pub(super) async fn load(global: &Global, parallel: Option<u16>) -> Result<Known, Trouble> {
     let config = Config::load(Flags { inventory: global.inventory.clone(), parallel })?;
     let inventory = Inventory::load(config.inventory.clone()).await?;
-    Ok(Known { config, inventory })
+    Ok(Known { config, inventory, neighbours: Arc::default() })
 }
 
 impl Known {
     /// The VMs that the caller means.
     pub(super) fn select(&self, selection: &Selection) -> Result<Vec<Vm>, Trouble> {
         select(&self.inventory.vms, &selection.vms, selection.select.as_deref())
+    }
+
+    /// Asks every hypervisor of the host once, so that a look at one VM can tell whose images it shares.
+    pub(super) async fn with_neighbours(mut self) -> Self {
+        let vmms = self.inventory.vms.iter().map(|vm| (vm.name.clone(), HostVmm::of(vm))).collect();
+        self.neighbours = Arc::new(Neighbours::read(vmms).await);
+        self
+    }
+
+    /// The ways to a VM; nothing is connected yet.
+    pub(super) fn reach(&self, vm: &Vm) -> Reached {
+        Reached {
+            name: vm.name.clone(),
+            guest: GuestWay::of(vm),
+            vmm: HostVmm::of(vm),
+            storage: HostStorage,
+            neighbours: Arc::clone(&self.neighbours),
+        }
     }
 
     /// How many at a time.
@@ -38,18 +59,21 @@ impl Known {
 
 /// The ways to one VM.
 pub(super) struct Reached {
+    name: String,
     guest: GuestWay,
     vmm: HostVmm,
     storage: HostStorage,
+    neighbours: Arc<Neighbours>,
 }
 
 impl Reached {
     pub(super) fn parts(&self) -> Parts<'_, GuestWay, HostVmm, HostStorage> {
-        Parts { guest: &self.guest, vmm: &self.vmm, storage: &self.storage }
+        Parts {
+            name: &self.name,
+            guest: &self.guest,
+            vmm: &self.vmm,
+            storage: &self.storage,
+            neighbours: &self.neighbours,
+        }
     }
-}
-
-/// Finds the ways to a VM; nothing is connected yet.
-pub(super) fn reach(vm: &Vm) -> Reached {
-    Reached { guest: GuestWay::of(vm), vmm: HostVmm::of(vm), storage: HostStorage }
 }

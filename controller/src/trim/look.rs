@@ -12,18 +12,25 @@ use crate::{
         image::{Format, Image},
         trouble::{Kind, Trouble},
     },
-    trim::ports::{Guest, Storage, Vmm},
+    trim::{
+        neighbours::Neighbours,
+        ports::{Guest, Storage, Vmm},
+    },
 };
 
 /// The three sides of one VM.
 #[derive(Debug)]
 pub struct Parts<'a, G, V, S> {
+    /// Its name.
+    pub name: &'a str,
     /// Its agent.
     pub guest: &'a G,
     /// Its hypervisor.
     pub vmm: &'a V,
     /// The host's files.
     pub storage: &'a S,
+    /// What the other VMs of this host use.
+    pub neighbours: &'a Neighbours,
 }
 
 /// A VM as it was found.
@@ -58,7 +65,7 @@ pub struct DiskLook {
     pub counters: DiskCounters,
     /// Index of the guest's disk in the survey, and what tied them.
     pub guest: Option<(usize, PairedBy)>,
-    /// Other VMs that use its image; empty until somebody who knows them says so.
+    /// Other VMs that use its image.
     pub used_by_others: Vec<String>,
 }
 
@@ -132,7 +139,8 @@ pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> R
         };
         let counters = counters_of(&counters, &host.device);
         let guest = pairs.iter().find(|pair| pair.host == index).map(|pair| (pair.guest, pair.by));
-        disks.push(DiskLook { host, image, image_trouble, counters, guest, used_by_others: Vec::new() });
+        let used_by_others = parts.neighbours.of(parts.name, &host);
+        disks.push(DiskLook { host, image, image_trouble, counters, guest, used_by_others });
     }
     Ok(Look { vm: view.vm, guest, disks })
 }

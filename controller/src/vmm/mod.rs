@@ -8,10 +8,7 @@ mod protocol;
 mod qdev;
 mod qmp;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -21,13 +18,12 @@ use self::{
     qmp::Session,
 };
 use crate::{
-    blocking,
     model::{
         disk::{DiskCounters, HostDisk, Manager, VmFacts, VmmView},
-        image::Image,
         trouble::Trouble,
         vm::{DeclaredDisk, Vm},
     },
+    same_file::RealNames,
     trim::ports::Vmm,
 };
 
@@ -112,8 +108,6 @@ async fn look(socket: &Path) -> Result<VmmView, Trouble> {
     Ok(VmmView { vm, disks })
 }
 
-/// Names may differ and yet be one file (a symlink, `..`). That takes a look at the host, which may hang: then only
-/// equal names are the same.
 async fn merge(disks: &mut [HostDisk], declared: &[DeclaredDisk]) {
     if declared.is_empty() {
         return;
@@ -121,13 +115,6 @@ async fn merge(disks: &mut [HostDisk], declared: &[DeclaredDisk]) {
     let ours = disks.iter().filter_map(|disk| disk.image.as_ref());
     let paths: Vec<PathBuf> =
         ours.chain(declared.iter().map(|one| &one.image)).map(|image| image.path.clone()).collect();
-    let real = blocking::within(Duration::from_secs(3), move || {
-        paths.into_iter().filter_map(|path| Some((path.canonicalize().ok()?, path))).collect::<Vec<_>>()
-    });
-    let real = real.await.unwrap_or_default();
-    let resolve = |image: &Image| {
-        let found = real.iter().find(|(_, name)| *name == image.path);
-        found.map_or_else(|| image.path.clone(), |(real, _)| real.clone())
-    };
-    declared::merge(disks, declared, |one, other| resolve(one) == resolve(other));
+    let names = RealNames::of(paths).await;
+    declared::merge(disks, declared, |one, other| names.same(&one.path, &other.path));
 }

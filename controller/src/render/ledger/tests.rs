@@ -11,6 +11,7 @@ use crate::{
     trim::{
         fakes::{FakeVm, report},
         look::Parts,
+        neighbours::Neighbours,
         options::TrimOptions,
         turn::turn,
     },
@@ -20,7 +21,8 @@ const GIB: u64 = 1 << 30;
 
 async fn outcome_of(vm: &FakeVm) -> Result<TurnOutcome, Trouble> {
     let (_keep, cancel) = tokio::sync::watch::channel(false);
-    let parts = Parts { guest: vm, vmm: vm, storage: vm };
+    let neighbours = Neighbours::default();
+    let parts = Parts { name: "vm", guest: vm, vmm: vm, storage: vm, neighbours: &neighbours };
     turn(&parts, &TrimOptions::default(), true, &|_| {}, cancel).await
 }
 

@@ -18,6 +18,7 @@ use crate::{
     },
     trim::{
         fakes::{FakeVm, report},
+        neighbours::Neighbours,
         outcome::Weight,
     },
 };
@@ -29,7 +30,8 @@ async fn run_with(
     options: &TrimOptions,
     cancel: watch::Receiver<bool>,
 ) -> Result<TurnOutcome, Trouble> {
-    let parts = Parts { guest: vm, vmm: vm, storage: vm };
+    let neighbours = Neighbours::default();
+    let parts = Parts { name: "vm", guest: vm, vmm: vm, storage: vm, neighbours: &neighbours };
     turn(&parts, options, true, &|_| {}, cancel).await
 }
 

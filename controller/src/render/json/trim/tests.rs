@@ -12,6 +12,7 @@ use crate::{
     trim::{
         fakes::{FakeVm, report},
         look::Parts,
+        neighbours::Neighbours,
         options::TrimOptions,
         turn::turn,
     },
@@ -27,7 +28,9 @@ async fn outcome(sample: Sample) -> Result<TurnOutcome, Trouble> {
     let vm = FakeVm::new(sample);
     vm.script(|s| s.streams.push_back(vec![Ok(RunEvent::End(report(RunState::Ended, 5)))]));
     let (_keep, cancel) = tokio::sync::watch::channel(false);
-    turn(&Parts { guest: &vm, vmm: &vm, storage: &vm }, &TrimOptions::default(), true, &|_| {}, cancel).await
+    let neighbours = Neighbours::default();
+    let parts = Parts { name: "vm", guest: &vm, vmm: &vm, storage: &vm, neighbours: &neighbours };
+    turn(&parts, &TrimOptions::default(), true, &|_| {}, cancel).await
 }
 
 #[tokio::test(start_paused = true)]

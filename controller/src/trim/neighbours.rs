@@ -1,0 +1,71 @@
+//! The disks of all VMs of this host, so that a look at one of them can tell whose images it shares.
+
+use super::{many::side_by_side, ports::Vmm};
+use crate::{layers::sharing, model::disk::HostDisk, same_file::RealNames};
+
+/// Hypervisors asked at a time; each answers within its own limit.
+const AT_A_TIME: usize = 16;
+
+/// Every VM's disks, as far as its hypervisor says.
+#[derive(Clone, Debug, Default)]
+pub struct Neighbours {
+    vms: Vec<(String, Vec<HostDisk>)>,
+    names: RealNames,
+}
+
+impl Neighbours {
+    /// Asks each hypervisor. One that does not answer has no disks here: what it uses cannot be known.
+    pub async fn read<V: Vmm + 'static>(vmms: Vec<(String, V)>) -> Self {
+        let answers = side_by_side(vmms, AT_A_TIME, |(name, vmm)| async move {
+            Ok((name, vmm.look().await.map(|view| view.disks).unwrap_or_default()))
+        })
+        .await;
+        let vms: Vec<(String, Vec<HostDisk>)> = answers.into_iter().filter_map(Result::ok).collect();
+        let files = vms.iter().flat_map(|(_, disks)| disks).flat_map(|disk| {
+            let images = disk.image.iter().chain(&disk.backing).map(|image| image.path.clone());
+            images.chain(disk.data_file.clone())
+        });
+        let names = RealNames::of(files.collect()).await;
+        Self { vms, names }
+    }
+
+    /// The other VMs that use this disk's image.
+    pub(super) fn of(&self, vm: &str, disk: &HostDisk) -> Vec<String> {
+        sharing::used_by_others(vm, disk, &self.vms, |one, other| self.names.same(one, other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layers::{Layer, samples::Sample},
+        trim::{
+            choose::{Decision, choose},
+            fakes::FakeVm,
+            look::{Parts, look},
+            options::TrimOptions,
+        },
+    };
+
+    #[tokio::test]
+    async fn an_image_of_two_vms_is_not_trimmed() {
+        let (vm, twin) = (FakeVm::new(Sample::raw()), FakeVm::new(Sample::raw()));
+        let all = vec![("vm".to_owned(), vm.clone()), ("twin".to_owned(), twin)];
+        for (neighbours, expected) in
+            [(Neighbours::default(), None), (Neighbours::read(all).await, Some("twin"))]
+        {
+            let parts = Parts { name: "vm", guest: &vm, vmm: &vm, storage: &vm, neighbours: &neighbours };
+            let look = look(&parts).await.unwrap();
+            let choice = choose(&look, look.survey().unwrap(), &TrimOptions::default()).unwrap();
+            match (&choice.decisions[0], expected) {
+                (Decision::Go, None) => {}
+                (Decision::Guarded(guard), Some(name)) => {
+                    assert_eq!(guard.layer, Layer::Protocol);
+                    assert!(guard.text.contains(name), "{}", guard.text);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
