@@ -1,5 +1,5 @@
-//! Builders for the suites, the demo and the benchmark: a real guest in QEMU, its disks, a loop disk; and agents without a guest, an
-//! honest one by script and hostile ones.
+//! Builders for the suites, the demo and the benchmark: a real guest in QEMU or in a libvirt of its own, its disks, a loop disk;
+//! and agents without a guest, an honest one by script and hostile ones.
 //!
 //! A test reads like what it does: `Guest::boot`, `add_disk`, `sh`, `allocated_bytes`. How the rig works, and how to
 //! boot a guest by hand, is in `docs/development/testing.md`.
@@ -11,6 +11,7 @@ pub mod guest;
 pub mod hostile;
 pub mod hybrid;
 pub mod keeper;
+pub mod libvirt;
 pub mod loop_disk;
 pub mod programs;
 pub mod trimtab;

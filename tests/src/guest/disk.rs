@@ -44,12 +44,12 @@ pub enum Discard {
 /// A disk to be. Starts as a raw one with `discard=unmap` on virtio-scsi, with its name as its serial.
 #[derive(Clone, Debug)]
 pub struct DiskSpec {
-    pub(super) name: String,
+    pub(crate) name: String,
     pub(super) size_bytes: u64,
-    pub(super) format: Format,
-    pub(super) front_end: FrontEnd,
-    pub(super) discard: Discard,
-    pub(super) serial: Option<String>,
+    pub(crate) format: Format,
+    pub(crate) front_end: FrontEnd,
+    pub(crate) discard: Discard,
+    pub(crate) serial: Option<String>,
     create_options: Vec<String>,
     backing: Option<(PathBuf, Format)>,
     image: Option<PathBuf>,
@@ -163,7 +163,7 @@ impl DiskSpec {
     }
 
     /// Makes the sparse image in `directory`, unless there is one.
-    pub(super) fn create(&self, directory: &Path) -> Result<PathBuf> {
+    pub(crate) fn create(&self, directory: &Path) -> Result<PathBuf> {
         if let Some(image) = &self.image {
             return Ok(image.clone());
         }

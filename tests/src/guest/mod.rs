@@ -33,13 +33,14 @@ pub use disk::{Discard, Disk, DiskSpec, Format, FrontEnd, allocated_bytes};
 pub use hybrid::connect as connect_vsock;
 pub use pool::Lease;
 pub use spec::GuestSpec;
+pub(crate) use spec::{KERNEL_ARGUMENTS, Place};
 pub use terminal::run_on_this_terminal;
 
 use crate::keeper::Keeper;
 use crate::programs;
 use qmp::Qmp;
 use shell::{Output, Shell};
-use spec::{Console, Place};
+use spec::Console;
 
 /// The port that an agent listens on.
 pub const AGENT_PORT: u32 = 874;
@@ -59,21 +60,25 @@ pub struct Guest {
     qmp: Mutex<Qmp>,
     disks: Mutex<Vec<plug::Plugged>>,
     boot_id: Mutex<String>,
-    // Dropped in this order.
-    _qemu: Keeper,
-    _vsock_device: Keeper,
+    // Dropped in this order. None where libvirt runs QEMU.
+    _qemu: Option<Keeper>,
+    vsock_device: Mutex<Option<Keeper>>,
     _directory: Keeper,
 }
 
 impl Guest {
     /// Boots a guest and returns when it takes commands.
     pub fn boot(spec: GuestSpec) -> Result<Self> {
-        let Prepared { place, directory, vsock_device, images, command } =
-            Prepared::new(&spec, Console::Log)?;
-        let qemu = Keeper::run(&command, &place.qemu_log(), "")?;
-        let started = Shell::wait_for_boot(&place.shell(), BOOT_LIMIT)
-            .and_then(|shell| Ok((shell, Qmp::connect(&place.rig_qmp())?)));
-        let ((shell, boot_id), qmp) = started.map_err(|error| with_logs(error, &place))?;
+        let prepared = Prepared::new(&spec)?;
+        let command = spec.command_line(&prepared, Console::Log);
+        let qemu = Keeper::run(&command, &prepared.place.qemu_log(), "")?;
+        Self::around(&spec, prepared, Some(qemu))
+    }
+
+    /// The guest of a QEMU that was just started, by whomever.
+    pub(crate) fn around(spec: &GuestSpec, prepared: Prepared, qemu: Option<Keeper>) -> Result<Self> {
+        let Prepared { place, directory, vsock_device, images, .. } = prepared;
+        let ((shell, boot_id), qmp) = connect_both(&place)?;
         let guest = Self {
             name: spec.name.clone(),
             place,
@@ -82,11 +87,33 @@ impl Guest {
             disks: Mutex::new(Vec::new()),
             boot_id: Mutex::new(boot_id),
             _qemu: qemu,
-            _vsock_device: vsock_device,
+            vsock_device: Mutex::new(Some(vsock_device)),
             _directory: directory,
         };
         guest.adopt_disks(&spec.disks, &images)?;
         Ok(guest)
+    }
+
+    /// QEMU has ended and another one is about to start: a vsock device that waits for it.
+    pub(crate) fn expect_a_new_qemu(&self) -> Result<()> {
+        let mut device = self.locked(&self.vsock_device);
+        // The old one ends before the new one takes its sockets.
+        drop(device.take());
+        for socket in [self.place.vsock_control(), self.place.vsock()] {
+            // It may have removed them itself.
+            let _ = fs::remove_file(socket);
+        }
+        *device = Some(start_vsock_device(&self.place)?);
+        Ok(())
+    }
+
+    /// Connects to another QEMU in the place of the one that was here, and returns when its guest takes commands.
+    pub(crate) fn find_the_new_qemu(&self) -> Result<()> {
+        let ((shell, boot_id), qmp) = connect_both(&self.place)?;
+        *self.locked(&self.shell) = shell;
+        *self.locked(&self.qmp) = qmp;
+        *self.locked(&self.boot_id) = boot_id;
+        self.find_disks_again()
     }
 
     /// A guest with the agent, shared with other tests: see [`Lease`].
@@ -246,27 +273,33 @@ impl Guest {
 }
 
 /// All that a guest has before QEMU starts.
-struct Prepared {
-    place: Place,
-    images: Vec<PathBuf>,
-    command: Vec<String>,
+pub(crate) struct Prepared {
+    pub(crate) place: Place,
+    pub(crate) kernel: PathBuf,
+    pub(crate) images: Vec<PathBuf>,
     vsock_device: Keeper,
     directory: Keeper,
 }
 
 impl Prepared {
-    fn new(spec: &GuestSpec, console: Console) -> Result<Self> {
+    pub(crate) fn new(spec: &GuestSpec) -> Result<Self> {
         let place = Place(programs::new_directory()?);
         let directory = Keeper::clean_up(&remove(&place.0))?;
-        let image = initrd::base_image()?;
+        let kernel = initrd::base_image()?.join("vmlinuz");
         initrd::write(&place.initrd(), &spec.all_files()?)?;
         fs::create_dir(place.images())?;
         let images: Vec<PathBuf> =
             spec.disks.iter().map(|disk| disk.create(&place.images())).collect::<Result<_>>()?;
         let vsock_device = start_vsock_device(&place)?;
-        let command = spec.command_line(&place, &image.join("vmlinuz"), &images, console);
-        Ok(Self { place, images, command, vsock_device, directory })
+        Ok(Self { place, kernel, images, vsock_device, directory })
     }
+}
+
+/// The shell of a guest that boots, with the boot's id, and the rig's QMP.
+fn connect_both(place: &Place) -> Result<((Shell, String), Qmp)> {
+    let started = Shell::wait_for_boot(&place.shell(), BOOT_LIMIT)
+        .and_then(|shell| Ok((shell, Qmp::connect(&place.rig_qmp())?)));
+    started.map_err(|error| with_logs(error, place))
 }
 
 fn start_vsock_device(place: &Place) -> Result<Keeper> {
@@ -291,7 +324,7 @@ fn start_vsock_device(place: &Place) -> Result<Keeper> {
 }
 
 /// Shell text that removes a directory of the rig's. Twice, since QEMU may be about to end at the same time.
-fn remove(directory: &Path) -> String {
+pub(crate) fn remove(directory: &Path) -> String {
     format!("rm -rf '{0}' || {{ sleep 0.3; rm -rf '{0}'; }}", directory.display())
 }
 

@@ -1,7 +1,7 @@
 //! Putting disks into a running guest and taking them out.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -19,7 +19,6 @@ pub(super) struct Plugged {
     slot: Option<u8>,
     /// Whether it came after the boot, and so can go again.
     removable: bool,
-    file_node: String,
     throttled: bool,
 }
 
@@ -54,9 +53,24 @@ impl Guest {
             disk: disk.clone(),
             slot,
             removable: true,
-            file_node: spec.file_node(),
             throttled: spec.throttled,
         });
+        Ok(disk)
+    }
+
+    /// Makes a disk's image and has `attach` give it to the running guest; returns when the guest has it.
+    pub(crate) fn add_disk_by(
+        &self,
+        spec: &DiskSpec,
+        attach: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Disk> {
+        let image = spec.create(&self.place.images())?;
+        let before = self.disk_names()?;
+        attach(&image)?;
+        let name = self.wait_for_new_disk(&before).with_context(|| format!("disk {}", spec.name))?;
+        let disk = made(spec, image, &name);
+        let plugged = Plugged { disk: disk.clone(), slot: None, removable: false, throttled: false };
+        self.locked(&self.disks).push(plugged);
         Ok(disk)
     }
 
@@ -96,11 +110,7 @@ impl Guest {
 
     /// Bytes of discard that QEMU passed to the image of `disk`, and how many requests of it failed.
     pub fn arrived(&self, disk: &Disk) -> Result<(u64, u64)> {
-        let file_node = {
-            let disks = self.locked(&self.disks);
-            let plugged = disks.iter().find(|plugged| plugged.disk.name == disk.name);
-            plugged.map(|plugged| plugged.file_node.clone()).context("not a disk of this guest")?
-        };
+        let file_node = self.protocol_node(disk)?;
         let nodes = self.qmp("query-blockstats", json!({ "query-nodes": true }))?;
         let nodes = nodes.as_array().context("query-blockstats: not a list")?;
         let node = nodes.iter().find(|node| node["node-name"] == file_node.as_str());
@@ -140,7 +150,6 @@ impl Guest {
                 disk: made(spec, image.clone(), &name),
                 slot: None,
                 removable: false,
-                file_node: self.protocol_node(&spec.name)?,
                 throttled: false,
             };
             self.locked(&self.disks).push(plugged);
@@ -163,15 +172,11 @@ impl Guest {
         Ok(())
     }
 
-    /// The name that QEMU gave the file's node of a disk that came by `-drive`.
-    fn protocol_node(&self, drive: &str) -> Result<String> {
-        let blocks = self.qmp("query-block", json!({}))?;
-        let blocks = blocks.as_array().context("query-block: not a list")?;
-        let block =
-            blocks.iter().find(|block| block["device"] == drive).context("query-block: no such drive")?;
-        let file = block["inserted"]["file"].as_str().context("query-block: no file")?;
+    /// QEMU's name of the node of the disk's file, whoever chose it.
+    fn protocol_node(&self, disk: &Disk) -> Result<String> {
         let nodes = self.qmp("query-named-block-nodes", json!({ "flat": true }))?;
         let nodes = nodes.as_array().context("query-named-block-nodes: not a list")?;
+        let file = disk.image.to_str().context("an image whose name is not UTF-8")?;
         let node = nodes.iter().find(|node| node["drv"] == "file" && node["file"] == file);
         let name = node.with_context(|| format!("no file node for {file}"))?["node-name"].as_str();
         Ok(name.context("a node without a name")?.to_owned())

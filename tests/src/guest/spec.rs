@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use super::Prepared;
 use super::disk::{DiskSpec, FrontEnd, option_value};
 use crate::programs;
 
 /// Where the agent lies in a guest.
 const AGENT_IN_GUEST: &str = "/usr/bin/trimtab-agent";
+
+/// The kernel's command line.
+pub(crate) const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on";
 
 /// PCI slots into which disks can be put while the guest runs.
 pub(super) const HOT_PLUG_SLOTS: u8 = 12;
@@ -25,10 +29,10 @@ pub(super) enum Console {
 /// A guest to be. Starts as one with 512 MiB, one processor, the agent and no disk.
 #[derive(Clone, Debug)]
 pub struct GuestSpec {
-    pub(super) name: String,
-    memory_mib: u32,
-    processors: u8,
-    pub(super) disks: Vec<DiskSpec>,
+    pub(crate) name: String,
+    pub(crate) memory_mib: u32,
+    pub(crate) processors: u8,
+    pub(crate) disks: Vec<DiskSpec>,
     files: Vec<(PathBuf, PathBuf)>,
     agent: bool,
 }
@@ -91,13 +95,8 @@ impl GuestSpec {
     }
 
     /// QEMU's command line. Software emulation always: the rig is to work where there is no KVM.
-    pub(super) fn command_line(
-        &self,
-        place: &Place,
-        kernel: &Path,
-        images: &[PathBuf],
-        console: Console,
-    ) -> Vec<String> {
+    pub(super) fn command_line(&self, prepared: &Prepared, console: Console) -> Vec<String> {
+        let Prepared { place, kernel, images, .. } = prepared;
         let memory = self.memory_mib;
         let mut line: Vec<String> = vec!["qemu-system-x86_64".into()];
         let mut add = |option: &str, value: String| line.extend([option.to_owned(), value]);
@@ -111,14 +110,13 @@ impl GuestSpec {
         add("-object", format!("memory-backend-memfd,id=memory,size={memory}M,share=on"));
         add("-kernel", kernel.display().to_string());
         add("-initrd", place.initrd().display().to_string());
-        let append = "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on";
         match console {
             Console::Log => {
-                add("-append", append.into());
+                add("-append", KERNEL_ARGUMENTS.into());
                 add("-serial", format!("file:{}", place.console().display()));
             }
             Console::Terminal => {
-                add("-append", format!("{append} rig.shell=console"));
+                add("-append", format!("{KERNEL_ARGUMENTS} rig.shell=console"));
                 add("-serial", "mon:stdio".into());
             }
         }
@@ -166,41 +164,41 @@ impl GuestSpec {
 
 /// The directory of one guest, and the names in it.
 #[derive(Clone, Debug)]
-pub(super) struct Place(pub(super) PathBuf);
+pub(crate) struct Place(pub(crate) PathBuf);
 
 impl Place {
-    pub(super) fn initrd(&self) -> PathBuf {
+    pub(crate) fn initrd(&self) -> PathBuf {
         self.0.join("initrd")
     }
-    pub(super) fn console(&self) -> PathBuf {
+    pub(crate) fn console(&self) -> PathBuf {
         self.0.join("console.log")
     }
-    pub(super) fn qemu_log(&self) -> PathBuf {
+    pub(crate) fn qemu_log(&self) -> PathBuf {
         self.0.join("qemu.log")
     }
-    pub(super) fn vsock_log(&self) -> PathBuf {
+    pub(crate) fn vsock_log(&self) -> PathBuf {
         self.0.join("vsock.log")
     }
-    pub(super) fn pid_file(&self) -> PathBuf {
+    pub(crate) fn pid_file(&self) -> PathBuf {
         self.0.join("qemu.pid")
     }
-    pub(super) fn vsock_control(&self) -> PathBuf {
+    pub(crate) fn vsock_control(&self) -> PathBuf {
         self.0.join("vsock-control")
     }
     /// The hybrid vsock socket, to which the host's programs connect.
-    pub(super) fn vsock(&self) -> PathBuf {
+    pub(crate) fn vsock(&self) -> PathBuf {
         self.0.join("vsock")
     }
-    pub(super) fn shell(&self) -> PathBuf {
+    pub(crate) fn shell(&self) -> PathBuf {
         self.0.join("shell")
     }
-    pub(super) fn rig_qmp(&self) -> PathBuf {
+    pub(crate) fn rig_qmp(&self) -> PathBuf {
         self.0.join("rig-qmp")
     }
-    pub(super) fn qmp(&self) -> PathBuf {
+    pub(crate) fn qmp(&self) -> PathBuf {
         self.0.join("qmp")
     }
-    pub(super) fn images(&self) -> PathBuf {
+    pub(crate) fn images(&self) -> PathBuf {
         self.0.join("images")
     }
 }

@@ -11,7 +11,7 @@ use super::{GuestSpec, Prepared, inventory};
 /// Boots a guest with a shell on this terminal and returns when it is switched off.
 pub fn run_on_this_terminal(spec: &GuestSpec) -> Result<()> {
     // Bound by name, so that all of it stays until QEMU has ended.
-    let prepared = Prepared::new(spec, Console::Terminal)?;
+    let prepared = Prepared::new(spec)?;
     let place = &prepared.place;
     let file = place.0.join("inventory.toml");
     inventory::write(&file, &spec.name, place)?;
@@ -25,7 +25,7 @@ pub fn run_on_this_terminal(spec: &GuestSpec) -> Result<()> {
     // Not under a keeper: it needs the terminal. It ends with this thread, the main one.
     let status = Command::new("setpriv")
         .args(["--pdeathsig", "KILL"])
-        .args(&prepared.command)
+        .args(spec.command_line(&prepared, Console::Terminal))
         .status()
         .context("cannot run setpriv")?;
     if !status.success() {
