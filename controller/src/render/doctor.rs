@@ -3,6 +3,7 @@
 use super::{
     fix,
     size::{iec, iec_or_unknown},
+    style::{BAD, FAINT, GOOD, HELD, STRONG, styled},
     wrap::{both_ends, wrap},
 };
 use crate::{
@@ -29,7 +30,7 @@ pub fn vm(name: &str, result: &Result<(Look, Diagnosis), Trouble>) -> String {
         Ok(both) => both,
         Err(trouble) => return format!("{}\n", super::error::for_person(name, trouble)),
     };
-    let mut out = format!("{name}  {}\n", about(&look.vm));
+    let mut out = format!("{}  {}\n", styled(STRONG, &safe(name)), about(&look.vm));
     section(&mut out, "way", &diagnosis.way);
     for (disk, found) in look.disks.iter().zip(&diagnosis.disks) {
         out.push_str(&head(name, look, disk));
@@ -84,15 +85,19 @@ fn head(vm: &str, look: &Look, disk: &DiskLook) -> String {
         Some(slack) => format!("slack {} of {}", iec(slack.max_bytes), iec_or_unknown(allocated)),
         None => format!("allocated {}", iec_or_unknown(allocated)),
     };
-    format!("{}\n", both_ends(&format!("{vm} {}  {image}  {paired}", safe(name)), &slack))
+    let line = both_ends(&format!("{} {}  {image}  {paired}", safe(vm), safe(name)), &slack);
+    format!("{}\n", styled(STRONG, &line))
 }
 
 /// The lines of one part of the way; nothing where it has none.
 fn section(out: &mut String, title: &str, findings: &[Finding]) {
     for (index, finding) in findings.iter().enumerate() {
         let title = if index == 0 { title } else { "" };
-        let begun = format!("  {title:<7}{:<17}{:<8} ", finding.layer.as_str(), state(finding));
-        out.push_str(&wrap(&begun, &" ".repeat(TEXT_COLUMN), &safe(&finding.text)));
+        let state = format!("{:<8}", state(finding));
+        let begun = format!("  {title:<7}{:<17}{state} ", finding.layer.as_str());
+        let lines = wrap(&begun, &" ".repeat(TEXT_COLUMN), &safe(&finding.text));
+        // Widths are counted by now; the first such word of the line is the state's.
+        out.push_str(&lines.replacen(&state, &styled(style_of(finding.state), &state), 1));
         out.push('\n');
         if let Some(fix) = &finding.fix {
             out.push_str(&fix::lines(FIX_INDENT, fix));
@@ -109,6 +114,15 @@ fn state(finding: &Finding) -> String {
         (State::Holds, Some(bytes)) => format!("holds {}", iec(bytes)),
         (State::Holds, None) => "HOLDS".to_owned(),
         (State::Unknown, _) => "unknown".to_owned(),
+    }
+}
+
+fn style_of(state: State) -> anstyle::Style {
+    match state {
+        State::Open => GOOD,
+        State::Note | State::Holds => HELD,
+        State::Cut => BAD,
+        State::Unknown => FAINT,
     }
 }
 

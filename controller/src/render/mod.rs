@@ -12,6 +12,7 @@ pub mod list;
 pub mod progress;
 pub mod size;
 pub mod skips;
+mod style;
 pub mod survey;
 mod wrap;
 

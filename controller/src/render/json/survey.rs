@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{FindingJson, SkipJson, interval};
 use crate::{
-    layers::ImageFacts,
+    layers::{ImageFacts, extents},
     ledger::pair::PairedBy,
     model::{guest::GuestSurvey, image::Datastore, trouble::Trouble},
     trim::look::{DiskLook, Look, not_read},
@@ -39,6 +39,10 @@ struct DiskJson {
     allocated_bytes: Option<u64>,
     used_bytes: Option<u64>,
     slack_bytes: Option<[u64; 2]>,
+    /// Of the guest's filesystems on it.
+    free_bytes: Option<u64>,
+    /// In extents that are large enough for the image to free.
+    free_reachable_bytes: Option<u64>,
     discard_granularity_bytes: Option<u64>,
     discard_max_bytes: Option<u64>,
     error: Option<Trouble>,
@@ -112,6 +116,7 @@ fn vm(name: &str, result: &Result<Look, Trouble>) -> VmJson {
 fn disk(look: &Look, disk: &DiskLook) -> DiskJson {
     let guest = look.guest_disk(disk);
     let image = disk.host.image.as_ref();
+    let reachable = extents::reachable(&look.facts(disk));
     DiskJson {
         guest_disk: guest.map(|device| device.name.clone()),
         image: image.map(|image| image.path.display().to_string()),
@@ -121,6 +126,8 @@ fn disk(look: &Look, disk: &DiskLook) -> DiskJson {
         allocated_bytes: disk.image.as_ref().and_then(ImageFacts::allocated_bytes),
         used_bytes: look.used_bytes(disk),
         slack_bytes: interval(look.slack(disk)),
+        free_bytes: reachable.map(|(_, all)| all),
+        free_reachable_bytes: reachable.map(|(reachable, _)| reachable),
         discard_granularity_bytes: guest.and_then(|device| device.discard_granularity),
         discard_max_bytes: guest.and_then(|device| device.discard_max_bytes),
         error: disk.image_trouble.clone(),
