@@ -92,6 +92,8 @@ fn clean(guest: &Guest) -> Result<()> {
         swapoff -a
         for mount in $(findmnt -rn -o TARGET | grep ^/mnt/ | sort -r); do umount $mount; done
         rm -rf /mnt/*
+        for device in /dev/md[0-9]*; do [ ! -b $device ] || mdadm -q --stop $device; done
+        dmsetup remove_all
     ")?;
     guest.remove_all_disks()
 }

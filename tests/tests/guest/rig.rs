@@ -127,3 +127,24 @@ fn nothing_of_a_guest_is_left_when_it_is_dropped() -> Result<()> {
     assert!(!directory.exists() && !Path::new(&process).exists());
     Ok(())
 }
+
+#[test]
+fn the_guest_can_build_what_lies_between_a_filesystem_and_its_disk() -> Result<()> {
+    let guest = Guest::lease()?;
+    let disks: Vec<_> = (0..4)
+        .map(|n| guest.add_disk(DiskSpec::new(&format!("member{n}"), GIB)).map(|disk| disk.device))
+        .collect::<Result<_>>()?;
+    guest.sh(&format!(
+        "mdadm -q --create /dev/md5 --run --level=5 --raid-devices=3 --assume-clean {} {} {} >&2
+         pvcreate -q {} && vgcreate -q vg /dev/{} && lvcreate -q -L 256M -T vg/pool && lvcreate -q -V 512M -T vg/pool -n thin
+         printf secret >/run/key
+         cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 /dev/vg/thin /run/key
+         cryptsetup open --key-file /run/key --allow-discards /dev/vg/thin plain
+         {EXT4} /dev/mapper/plain && mkdir -p /mnt/deep && mount /dev/mapper/plain /mnt/deep
+         fstrim /mnt/deep",
+        disks[0], disks[1], disks[2], disks[3], disks[3].trim_start_matches("/dev/"),
+    ))?;
+    let mapped = guest.sh("dmsetup status vg-thin | cut -d' ' -f4")?;
+    assert!(mapped.trim().parse::<u64>()? * 512 < 64 * MIB, "a thin volume with little on it: {mapped}");
+    Ok(())
+}
