@@ -1,43 +1,51 @@
 //! The host filesystem that an image lies on: which, of what type, how full, and when its account is right. Blocking.
 
-use std::{
-    fs::{self, File},
-    os::unix::ffi::OsStringExt,
-    path::{Path, PathBuf},
+use std::{fs::File, path::Path, process::Command};
+
+use super::{
+    Failed, child, file,
+    mounts::{self, Mount},
+    underneath::{self, Roots},
 };
+use crate::model::image::{Datastore, Place};
 
-use rustix::fs::StatxFlags;
-
-use super::{Failed, file};
-use crate::model::image::Datastore;
-
-/// A line of mountinfo (proc_pid_mountinfo(5)).
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Mount {
-    id: u64,
-    /// "8:1": the superblock's. All subvolumes of a btrfs share it, while each has an st_dev of its own.
-    device: String,
-    path: PathBuf,
-    fs_type: String,
+/// Where a file lies.
+pub(super) fn place(path: &Path) -> Result<Place, Failed> {
+    let mount = mount(path)?;
+    let is_compressed = match mount.fs_type.as_str() {
+        "btrfs" => file::may_be_compressed(path, has_compression(&mount))?,
+        // Whether a dataset compresses is the default and not to be seen in its mount.
+        "zfs" => true,
+        _ => false,
+    };
+    let extent_size_hint_bytes = if mount.fs_type == "xfs" { extent_size_hint(path) } else { None };
+    let datastore = Some(measured(path, mount)?);
+    Ok(Place { datastore, volume: None, is_compressed, extent_size_hint_bytes })
 }
 
-/// The datastore of an image.
+/// The datastore of a file.
 pub(super) fn of(path: &Path) -> Result<Datastore, Failed> {
-    let mount = mount(path)?;
+    measured(path, mount(path)?)
+}
+
+fn measured(path: &Path, mount: Mount) -> Result<Datastore, Failed> {
     let filesystem = rustix::fs::statvfs(path).map_err(std::io::Error::from)?;
+    let underneath = underneath::of(&Roots::default(), &mount);
     Ok(Datastore {
         id: mount.device,
         path: mount.path,
         fs_type: mount.fs_type,
+        options: mount.options,
         size_bytes: filesystem.f_blocks.saturating_mul(filesystem.f_frsize),
         free_bytes: filesystem.f_bfree.saturating_mul(filesystem.f_frsize),
+        underneath,
     })
 }
 
 /// Brings the account of the filesystem up to date.
 ///
 /// btrfs moves its free space, and some of st_blocks, at its commit: syncfs(2) makes one. ext4, xfs and tmpfs account
-/// as they go.
+/// as they go; for the others `trim::settle` waits.
 pub(super) fn settle(path: &Path) -> Result<(), Failed> {
     if mount(path)?.fs_type != "btrfs" {
         return Ok(());
@@ -51,113 +59,31 @@ pub(super) fn settle(path: &Path) -> Result<(), Failed> {
 
 fn mount(path: &Path) -> Result<Mount, Failed> {
     let found = file::statx(path)?;
-    if rustix::fs::FileType::from_raw_mode(found.stx_mode.into()).is_block_device() {
-        return Err(Failed::BlockDevice);
-    }
-    let mounts = parse(&fs::read("/proc/self/mountinfo")?);
-    let told = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID);
-    let by_id = mounts.iter().find(|mount| told && mount.id == found.stx_mnt_id);
-    let one = match by_id {
-        Some(mount) => Some(mount),
-        // Before Linux 5.8.
-        None => deepest(&mounts, &path.canonicalize()?),
-    };
-    one.cloned().ok_or(Failed::NoMount)
+    mounts::of(path, &found)?.ok_or(Failed::NoMount)
 }
 
-/// The mount that a path without symlinks lies below: the longest, and of equal ones the last, which covers the others.
-fn deepest<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
-    mounts
-        .iter()
-        .filter(|mount| path.starts_with(&mount.path))
-        .max_by_key(|mount| mount.path.components().count())
+/// btrfs(5): `compress`, `compress-force`.
+fn has_compression(mount: &Mount) -> bool {
+    mount.options.split(',').any(|option| option.starts_with("compress"))
 }
 
-/// Reads mountinfo; lines that are not understood are passed over.
-fn parse(text: &[u8]) -> Vec<Mount> {
-    text.split(|&byte| byte == b'\n').filter_map(line).collect()
+/// XFS's extent size hint of a file, through xfs_io(8), which XFS's own tools bring along: its ioctl
+/// (FS_IOC_FSGETXATTR) has no safe wrapper. Not known without it.
+fn extent_size_hint(path: &Path) -> Option<u64> {
+    let mut command = Command::new("xfs_io");
+    command.args(["-r", "-c", "extsize"]).arg(path);
+    parse_hint(&String::from_utf8_lossy(&child::output(command).ok()?))
 }
 
-fn line(line: &[u8]) -> Option<Mount> {
-    let mut fields = line.split(|&byte| byte == b' ');
-    let id = word(fields.next()?)?.parse().ok()?;
-    let device = word(fields.nth(1)?)?;
-    let path = unescape(fields.nth(1)?);
-    // Optional fields end with a dash.
-    fields.find(|&field| field == b"-")?;
-    let fs_type = word(fields.next()?)?;
-    Some(Mount { id, device, path: PathBuf::from(std::ffi::OsString::from_vec(path)), fs_type })
-}
-
-fn word(field: &[u8]) -> Option<String> {
-    String::from_utf8(field.to_vec()).ok()
-}
-
-/// Space, tab, newline and backslash stand as \ooo.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let code = after.first_chunk::<3>().filter(|_| first == b'\\');
-        let byte = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 8).ok());
-        match byte {
-            Some(byte) => {
-                plain.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                plain.push(first);
-                rest = after;
-            }
-        }
-    }
-    plain
+/// "[65536] /guests/a.img": 0 is none.
+fn parse_hint(said: &str) -> Option<u64> {
+    let bytes: u64 = said.strip_prefix('[')?.split(']').next()?.parse().ok()?;
+    (bytes > 0).then_some(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MOUNTINFO: &[u8] = b"\
-26 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-30 26 0:40 /@guests /guests rw,noatime shared:5 master:2 - btrfs /dev/sdb rw,space_cache=v2
-31 26 0:40 /@old /guests/old rw - btrfs /dev/sdb rw
-32 26 0:50 / /mnt/with\\040space rw - nfs4 server:/export rw
-33 26 0:51 / /guests rw - tmpfs tmpfs rw
-not a line
-";
-
-    #[test]
-    fn lines() {
-        let said: Vec<_> = parse(MOUNTINFO)
-            .into_iter()
-            .map(|mount| format!("{} {} {} {}", mount.id, mount.device, mount.path.display(), mount.fs_type))
-            .collect();
-        assert_eq!(
-            said,
-            [
-                "26 8:1 / ext4",
-                "30 0:40 /guests btrfs",
-                "31 0:40 /guests/old btrfs",
-                "32 0:50 /mnt/with space nfs4",
-                "33 0:51 /guests tmpfs",
-            ]
-        );
-    }
-
-    #[test]
-    fn the_deepest_mount() {
-        let mounts = parse(MOUNTINFO);
-        for (path, expected) in [
-            ("/var/lib/a.img", 26),
-            ("/guests/old/a.img", 31),
-            ("/guests/a.img", 33),
-            ("/guestsx/a.img", 26),
-            ("/mnt/with space/a.img", 32),
-        ] {
-            assert_eq!(deepest(&mounts, Path::new(path)).map(|mount| mount.id), Some(expected), "{path}");
-        }
-    }
 
     #[test]
     fn a_file_of_this_host() {
@@ -165,12 +91,33 @@ not a line
         let store = of(file.path()).unwrap();
         assert!(file.path().starts_with(&store.path), "{store:?}");
         assert!(store.free_bytes <= store.size_bytes && !store.fs_type.is_empty(), "{store:?}");
-        assert_eq!(
-            mount(file.path()).unwrap().path,
-            deepest(&parse(&fs::read("/proc/self/mountinfo").unwrap()), &file.path().canonicalize().unwrap())
-                .unwrap()
-                .path
-        );
+        let same = place(file.path()).unwrap();
+        assert_eq!(same.datastore.unwrap().id, store.id);
+        assert_eq!(same.volume, None);
         settle(file.path()).unwrap();
+    }
+
+    #[test]
+    fn hints_as_xfs_io_prints_them() {
+        for (said, expected) in [
+            ("[65536] /guests/a.img\n", Some(65536)),
+            ("[0] /guests/a.img\n", None),
+            ("", None),
+            ("/guests/a.img: Inappropriate ioctl\n", None),
+            ("[99999999999999999999] /a\n", None),
+        ] {
+            assert_eq!(parse_hint(said), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn mount_options_that_compress() {
+        for (options, expected) in
+            [("rw,compress=zstd:1", true), ("rw,compress-force=lzo", true), ("rw,nodatacow", false)]
+        {
+            let mut one = mounts::tests::mount("0:40", "btrfs", "/dev/sdb");
+            one.options = options.into();
+            assert_eq!(has_compression(&one), expected, "{options}");
+        }
     }
 }

@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, CWD, OFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, IFlags, OFlags, Statx, StatxFlags};
 
-use super::Failed;
+use super::{Failed, volume};
 use crate::model::image::Allocation;
 
 /// st_blocks counts these, whatever the filesystem's own blocks are (stat(2)).
@@ -24,16 +24,35 @@ pub(super) fn statx(path: &Path) -> io::Result<Statx> {
 /// Opens nothing.
 pub(super) fn allocation(path: &Path) -> Result<Allocation, Failed> {
     let found = statx(path)?;
-    let kind = rustix::fs::FileType::from_raw_mode(found.stx_mode.into());
-    if !kind.is_file() && !kind.is_block_device() {
+    let device = block_device(&found);
+    if device.is_none() && !kind(&found).is_file() {
         return Err(Failed::NotAnImage);
     }
     Ok(Allocation {
-        allocated_bytes: found.stx_blocks.saturating_mul(ST_BLOCK_BYTES),
+        allocated_bytes: match &device {
+            Some(number) => volume::mapped_bytes(number)?,
+            None => Some(found.stx_blocks.saturating_mul(ST_BLOCK_BYTES)),
+        },
         length_bytes: found.stx_size,
         file: (rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino),
-        is_block_device: kind.is_block_device(),
+        is_block_device: device.is_some(),
     })
+}
+
+fn kind(found: &Statx) -> FileType {
+    FileType::from_raw_mode(found.stx_mode.into())
+}
+
+/// The number of a block device; `None` for anything else.
+pub(super) fn block_device(found: &Statx) -> Option<volume::Number> {
+    kind(found).is_block_device().then(|| volume::Number::new(found.stx_rdev_major, found.stx_rdev_minor))
+}
+
+/// Whether btrfs compresses a file: its own attribute decides, then the mount's option. A file without copy-on-write is
+/// never compressed (btrfs(5)).
+pub(super) fn may_be_compressed(path: &Path, mount_compresses: bool) -> Result<bool, Failed> {
+    let flags = rustix::fs::ioctl_getflags(open(path)?).map_err(io::Error::from)?;
+    Ok(!flags.contains(IFlags::NOCOW) && (mount_compresses || flags.contains(IFlags::COMPRESSED)))
 }
 
 /// The first bytes of a file, at most `limit`.
@@ -92,7 +111,7 @@ mod tests {
         file.as_file().sync_all().unwrap();
         let found = allocation(file.path()).unwrap();
         assert_eq!(found.length_bytes, 1 << 30);
-        assert!((1 << 20..2 << 20).contains(&found.allocated_bytes), "{found:?}");
+        assert!((1 << 20..2 << 20).contains(&found.allocated_bytes.unwrap()), "{found:?}");
         assert!(!found.is_block_device);
         assert_eq!(found.file.1, file.as_file().metadata().unwrap().ino());
     }

@@ -5,16 +5,20 @@
 //! for the map of its extents, which is the host filesystem's word and not the guest's.
 //! Every call is made on a thread of its own and given up after a while: a hung NFS hangs nobody but itself.
 
+mod child;
 mod datastore;
 mod file;
+mod mounts;
 mod qcow2;
+mod underneath;
+mod volume;
 
 use std::{io, path::PathBuf, time::Duration};
 
 use crate::{
     blocking,
     model::{
-        image::{Allocation, Datastore, Format, Image, Qcow2Header},
+        image::{Allocation, Datastore, Format, Image, Place, Qcow2Header},
         trouble::{Kind, Trouble},
     },
     trim::ports::Storage,
@@ -22,6 +26,9 @@ use crate::{
 
 /// A look at one file.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Some programs are asked where an image lies on a volume, each with an end of its own.
+const PLACE_LIMIT: Duration = Duration::from_secs(15);
 
 /// A map of some 100,000 extents takes 0.2 s from memory, and much longer from a disk.
 const MAP_LIMIT: Duration = Duration::from_secs(30);
@@ -44,10 +51,12 @@ enum Failed {
     Replaced,
     #[error("{0}")]
     Qcow2(#[from] qcow2::NotQcow2),
-    #[error("it is a block device, which lies on no filesystem")]
-    BlockDevice,
     #[error("its mount is not in /proc/self/mountinfo")]
     NoMount,
+    #[error("{0}")]
+    NotTold(#[from] child::NotTold),
+    #[error("dmsetup says of the thin volume {0} what trimtab does not understand, or its pool has failed")]
+    ThinVolume(String),
 }
 
 impl Storage for HostStorage {
@@ -67,8 +76,24 @@ impl Storage for HostStorage {
         .await
     }
 
-    async fn datastore(&self, image: &Image) -> Result<Datastore, Trouble> {
-        run(image, LIMIT, "find the filesystem of", |path| datastore::of(&path)).await
+    async fn place(&self, image: &Image) -> Result<Place, Trouble> {
+        run(image, PLACE_LIMIT, "find the filesystem of", |path| {
+            match file::block_device(&file::statx(&path)?) {
+                Some(number) => Ok(volume::place(&number)),
+                None => datastore::place(&path),
+            }
+        })
+        .await
+    }
+
+    async fn datastore(&self, image: &Image) -> Result<Option<Datastore>, Trouble> {
+        run(image, PLACE_LIMIT, "find the filesystem of", |path| {
+            match file::block_device(&file::statx(&path)?) {
+                Some(number) => Ok(volume::place(&number).datastore),
+                None => datastore::of(&path).map(Some),
+            }
+        })
+        .await
     }
 
     async fn shares_extents(&self, image: &Image) -> Option<bool> {
@@ -76,7 +101,14 @@ impl Storage for HostStorage {
     }
 
     async fn settle(&self, image: &Image) -> Result<(), Trouble> {
-        run(image, SETTLE_LIMIT, "settle the filesystem of", |path| datastore::settle(&path)).await
+        run(image, SETTLE_LIMIT, "settle the filesystem of", |path| {
+            match file::block_device(&file::statx(&path)?) {
+                // device-mapper counts at once.
+                Some(_) => Ok(()),
+                None => datastore::settle(&path),
+            }
+        })
+        .await
     }
 }
 
@@ -98,7 +130,11 @@ async fn run<T: Send + 'static>(
 }
 
 fn hinted(trouble: Trouble, failed: &Failed) -> Trouble {
-    let Failed::Io(error) = failed else { return trouble };
+    let error = match failed {
+        Failed::Io(error) => error,
+        Failed::NotTold(_) => return trouble.hint("run as root, with dmsetup installed"),
+        _ => return trouble,
+    };
     match error.kind() {
         io::ErrorKind::NotFound => trouble
             .hint("was it moved or deleted? where QEMU runs in a container, name the image in [[vm.disk]]"),

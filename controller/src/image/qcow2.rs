@@ -12,7 +12,8 @@ const MAGIC: u32 = u32::from_be_bytes(*b"QFI\xfb");
 const V2_LENGTH: usize = 72;
 const V3_MIN_LENGTH: u32 = 104;
 
-/// Incompatible features. Bits 0 (dirty), 1 (corrupt) and 3 (compression type) change nothing of what is read here.
+/// Incompatible features. Bits 0 (dirty) and 3 (compression type) change nothing of what is read here.
+const CORRUPT: u64 = 1 << 1;
 const DATA_FILE: u64 = 1 << 2;
 const EXTENDED_L2: u64 = 1 << 4;
 const KNOWN_INCOMPATIBLE: u64 = 0b1_1111;
@@ -66,7 +67,8 @@ pub(super) fn parse(head: &[u8]) -> Result<Qcow2Header, NotQcow2> {
         snapshots: be32(head, 60)?,
         extended_l2: incompatible & EXTENDED_L2 != 0,
         external_data_file: incompatible & DATA_FILE != 0,
-        has_bitmaps: has_bitmaps(head, length, end),
+        bitmaps: bitmaps(head, length, end),
+        is_corrupt: incompatible & CORRUPT != 0,
     })
 }
 
@@ -80,26 +82,26 @@ fn v3(head: &[u8], cluster_bytes: u64) -> Result<(u64, usize), NotQcow2> {
     Ok((be64(head, 72)?, usable))
 }
 
-/// Whether the extensions between the header's end and `end` name persistent bitmaps. Each has a type, a length and
-/// its data, padded to 8 bytes.
-fn has_bitmaps(head: &[u8], from: usize, end: u64) -> bool {
+/// How many persistent bitmaps the extensions between the header's end and `end` tell of. Each extension has a type, a
+/// length and its data, padded to 8 bytes.
+fn bitmaps(head: &[u8], from: usize, end: u64) -> u32 {
     let head = usize::try_from(end).ok().and_then(|end| head.get(..end)).unwrap_or(head);
     let mut at = from;
     loop {
         let kind = be32(head, at);
         let length = at.checked_add(4).map(|next| be32(head, next));
         let (Ok(kind), Some(Ok(length)), Some(data)) = (kind, length, at.checked_add(8)) else {
-            return false;
+            return 0;
         };
         match kind {
-            EXTENSION_END => return false,
-            EXTENSION_BITMAPS => return be32(head, data).is_ok_and(|count| count > 0),
+            EXTENSION_END => return 0,
+            EXTENSION_BITMAPS => return be32(head, data).unwrap_or(0),
             _ => {}
         }
         let padded = usize::try_from(length).ok().and_then(|length| length.checked_next_multiple_of(8));
         match padded.and_then(|padded| data.checked_add(padded)) {
             Some(next) => at = next,
-            None => return false,
+            None => return 0,
         }
     }
 }

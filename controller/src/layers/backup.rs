@@ -4,9 +4,8 @@
 use super::{DiskFacts, Finding, Layer, State};
 
 pub(super) fn finding(facts: &DiskFacts<'_>) -> Option<Finding> {
-    let in_header = facts.image.and_then(|image| image.header).is_some_and(|header| header.has_bitmaps);
-    let text = match facts.host.dirty_bitmaps {
-        0 if in_header => "the image keeps dirty bitmaps".to_owned(),
+    let in_header = facts.image.and_then(|image| image.header).map_or(0, |header| header.bitmaps);
+    let text = match facts.host.dirty_bitmaps.max(in_header) {
         0 => return None,
         1 => "a dirty bitmap is kept for backups".to_owned(),
         several => format!("{several} dirty bitmaps are kept for backups"),
@@ -36,7 +35,7 @@ mod tests {
         assert!(one.warns && one.state == State::Note && one.text.starts_with("a dirty bitmap"), "{one:?}");
         sample.host.dirty_bitmaps = 3;
         assert!(finding(&sample.facts()).unwrap().text.starts_with("3 dirty bitmaps"));
-        let stored = Sample::qcow2(Qcow2Header { has_bitmaps: true, ..HEADER });
+        let stored = Sample::qcow2(Qcow2Header { bitmaps: 2, ..HEADER });
         assert!(finding(&stored.facts()).is_some(), "in the header, where QMP was not asked");
     }
 }

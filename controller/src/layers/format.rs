@@ -1,7 +1,7 @@
 //! The image's format: what of it passes no discards on, and what in it keeps clusters.
 
 use super::{DiskFacts, Finding, Layer, State, quoted};
-use crate::model::image::{Format, Qcow2Header};
+use crate::model::image::{Format, ImageFacts, Qcow2Header};
 
 pub(super) fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
     let Some(image) = &facts.host.image else {
@@ -38,7 +38,7 @@ fn image_quoted(facts: &DiskFacts<'_>) -> String {
 }
 
 fn qcow2(facts: &DiskFacts<'_>, header: &Qcow2Header) -> Vec<Finding> {
-    let allocated = facts.image.map(|image| image.allocation.allocated_bytes);
+    let allocated = facts.image.and_then(ImageFacts::allocated_bytes);
     let mut found = Vec::new();
     if header.snapshots > 0 {
         let count = match header.snapshots {

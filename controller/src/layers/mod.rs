@@ -19,10 +19,10 @@ pub mod way;
 
 use serde::Serialize;
 
+pub use crate::model::image::ImageFacts;
 use crate::model::{
     disk::{DiskCounters, HostDisk, VmFacts},
     guest::{Device, GuestSurvey},
-    image::{Allocation, Datastore, Qcow2Header},
 };
 
 /// The closed list of layers, top to bottom. JSON, `--anyway` and every screen use these words.
@@ -202,26 +202,6 @@ pub struct Guard {
     pub short: String,
     /// It will be over without anybody's help.
     pub passes_by_itself: bool,
-}
-
-/// An image as it was found on the host.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ImageFacts {
-    /// stat.
-    pub allocation: Allocation,
-    /// Of a qcow2 image.
-    pub header: Option<Qcow2Header>,
-    /// Where it lies.
-    pub datastore: Datastore,
-}
-
-impl ImageFacts {
-    /// What the image occupies, where `stat` is a measure of the guest's data at all: not for a block device, nor for
-    /// a qcow2 header whose data lies in another file.
-    pub fn allocated_bytes(&self) -> Option<u64> {
-        let elsewhere = self.header.is_some_and(|header| header.external_data_file);
-        (!self.allocation.is_block_device && !elsewhere).then_some(self.allocation.allocated_bytes)
-    }
 }
 
 /// All that is known of one disk before a trim.

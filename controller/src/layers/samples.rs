@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use trimtab_proto::words::{DeviceKind, DeviceUse, Wire};
 
-use super::{DiskFacts, ImageFacts};
+use super::DiskFacts;
 use crate::model::{
     disk::{DiskCounters, DriveDiscard, FreedClusters, HostDisk, SaidBy, VmFacts, VmState},
     guest::{AgentInfo, Device, Filesystem, GuestSurvey, Identity, Policy},
-    image::{Allocation, Datastore, Format, Image, Qcow2Header},
+    image::{Allocation, Datastore, Format, Image, ImageFacts, Place, Qcow2Header, Underneath},
 };
 
 pub(crate) const HEADER: Qcow2Header = Qcow2Header {
@@ -19,7 +19,8 @@ pub(crate) const HEADER: Qcow2Header = Qcow2Header {
     snapshots: 0,
     extended_l2: false,
     external_data_file: false,
-    has_bitmaps: false,
+    bitmaps: 0,
+    is_corrupt: false,
 };
 
 /// One VM with one disk, sda, and ext4 on it.
@@ -40,19 +41,15 @@ impl Sample {
             host: host_disk("disk0", "/guests/a.img"),
             image: ImageFacts {
                 allocation: Allocation {
-                    allocated_bytes: 30 << 30,
+                    allocated_bytes: Some(30 << 30),
                     length_bytes: 40 << 30,
                     file: (1, 2),
                     is_block_device: false,
                 },
                 header: None,
-                datastore: Datastore {
-                    id: "8:1".into(),
-                    path: "/guests".into(),
-                    fs_type: "ext4".into(),
-                    size_bytes: 1 << 40,
-                    free_bytes: 1 << 39,
-                },
+                place: Place { datastore: Some(a_datastore()), ..Place::default() },
+                backing_allocated_bytes: None,
+                is_shared: None,
             },
             counters: DiskCounters::default(),
             survey: GuestSurvey {
@@ -82,6 +79,10 @@ impl Sample {
         self.host.image.as_mut().unwrap().format = format;
     }
 
+    pub(crate) fn datastore(&mut self) -> &mut Datastore {
+        self.image.place.datastore.as_mut().unwrap()
+    }
+
     pub(crate) fn guest_disk(&mut self) -> &mut Device {
         &mut self.survey.devices[0]
     }
@@ -96,6 +97,18 @@ impl Sample {
             guest: self.paired.then(|| &self.survey.devices[0]),
             used_by_others: &self.used_by_others,
         }
+    }
+}
+
+fn a_datastore() -> Datastore {
+    Datastore {
+        id: "8:1".into(),
+        path: "/guests".into(),
+        fs_type: "ext4".into(),
+        options: "rw,relatime".into(),
+        size_bytes: 1 << 40,
+        free_bytes: 1 << 39,
+        underneath: Underneath::Unknown,
     }
 }
 

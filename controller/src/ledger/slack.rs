@@ -41,7 +41,7 @@ pub fn slack(facts: &DiskFacts<'_>) -> Option<Slack> {
     let image = facts.image?;
     let over_backing =
         !facts.host.backing.is_empty() || image.header.is_some_and(|header| header.has_backing_file);
-    if over_backing || image.datastore.fs_type == "zfs" {
+    if over_backing || image.place.is_compressed {
         return None;
     }
     let max_bytes = image.allocated_bytes()?.saturating_sub(used_bytes(facts)?);
@@ -191,10 +191,12 @@ mod tests {
     fn unknown_where_it_cannot_be_said() {
         let overlay = Sample::qcow2(Qcow2Header { has_backing_file: true, ..HEADER });
         assert_eq!(both(&overlay), None);
-        assert_eq!(both(&Sample::qcow2(Qcow2Header { external_data_file: true, ..HEADER })), None);
-        let mut zfs = Sample::raw();
-        zfs.image.datastore.fs_type = "zfs".into();
-        assert_eq!(both(&zfs), None);
+        let mut unmeasured = Sample::raw();
+        unmeasured.image.allocation.allocated_bytes = None;
+        assert_eq!(both(&unmeasured), None);
+        let mut compressed = Sample::raw();
+        compressed.image.place.is_compressed = true;
+        assert_eq!(both(&compressed), None);
         let mut spanning = Sample::raw();
         spanning.survey.filesystems[0].leaf_ids.push("8:16".into());
         assert_eq!(both(&spanning), None);

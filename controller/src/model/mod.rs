@@ -9,3 +9,4 @@ pub mod image;
 pub mod run;
 pub mod trouble;
 pub mod vm;
+pub mod volume;

@@ -137,9 +137,9 @@ fn style_of(way: Way) -> anstyle::Style {
 fn datastores(results: &[(String, Result<Look, Trouble>)]) -> Vec<&Datastore> {
     let mut found: Vec<&Datastore> = Vec::new();
     let looks = results.iter().filter_map(|(_, result)| result.as_ref().ok());
-    for image in looks.flat_map(|look| &look.disks).filter_map(|disk| disk.image.as_ref()) {
-        if !found.iter().any(|known| known.id == image.datastore.id) {
-            found.push(&image.datastore);
+    for store in looks.flat_map(|look| &look.disks).filter_map(|disk| disk.datastore()) {
+        if !found.iter().any(|known| known.id == store.id) {
+            found.push(store);
         }
     }
     found

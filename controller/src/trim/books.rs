@@ -193,20 +193,16 @@ impl Books<'_> {
 
     fn slack_after(&self, disk: &DiskLook, after: &Reading) -> Option<Slack> {
         let mut image = disk.image.clone()?;
-        image.allocation.allocated_bytes = after.allocated_bytes?;
+        image.allocation.allocated_bytes = Some(after.allocated_bytes?);
         let facts = self.look.facts(disk);
         slack::slack(&DiskFacts { image: Some(&image), ..facts })
     }
 
     /// What the datastore gained, where nobody but this disk can have moved it.
     fn gain(&self, disk: &DiskLook) -> Option<i64> {
-        let id = &disk.image.as_ref()?.datastore.id;
-        let on_it = self
-            .look
-            .disks
-            .iter()
-            .filter(|d| d.image.as_ref().is_some_and(|i| i.datastore.id == *id))
-            .count();
+        let id = &disk.datastore()?.id;
+        let on_it =
+            self.look.disks.iter().filter(|d| d.datastore().is_some_and(|store| store.id == *id)).count();
         let change = self.datastores.iter().find(|change| change.before.id == *id)?;
         (self.alone && on_it == 1).then(|| change.gain_bytes()).flatten()
     }

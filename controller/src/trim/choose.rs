@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_filesystem_over_a_guarded_disk_waits() {
         let mut guarded = Sample::qcow2(Qcow2Header { snapshots: 1, ..HEADER });
-        guarded.image.datastore.free_bytes = 0;
+        guarded.datastore().free_bytes = 0;
         let mut look = look_of(&[Sample::raw(), guarded]);
         look.guest.as_mut().unwrap().filesystems.push(filesystem("0:40", "/both", &["8:0", "8:16"]));
         assert_eq!(targets(&look, &TrimOptions::default()), ["8:1"]);

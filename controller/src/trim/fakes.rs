@@ -13,7 +13,7 @@ use crate::{
     model::{
         disk::{DiskCounters, VmFacts, VmState, VmmView},
         guest::{AgentInfo, GuestSurvey},
-        image::{Allocation, Datastore, Image, Qcow2Header},
+        image::{Allocation, Datastore, Image, Place, Qcow2Header},
         run::{FilesystemRun, RunEvent, RunReport, Sent, SteerOrder, TrimOrder},
         trouble::{Kind, Trouble},
     },
@@ -84,7 +84,7 @@ pub(crate) struct FakeVm {
     pub(crate) before: DiskCounters,
     pub(crate) allocation: Allocation,
     pub(crate) header: Option<Qcow2Header>,
-    pub(crate) datastore: Datastore,
+    pub(crate) place: Place,
     pub(crate) script: Arc<Mutex<Script>>,
 }
 
@@ -98,8 +98,8 @@ impl FakeVm {
         host.serial = Some("DISK0".into());
         let script = Script {
             boot_id: survey.agent.boot_id.clone(),
-            allocated_after: sample.image.allocation.allocated_bytes,
-            free_after: sample.image.datastore.free_bytes,
+            allocated_after: sample.image.allocation.allocated_bytes.unwrap_or(0),
+            free_after: sample.image.place.datastore.as_ref().map_or(0, |store| store.free_bytes),
             ..Script::default()
         };
         Self {
@@ -108,7 +108,7 @@ impl FakeVm {
             before: sample.counters,
             allocation: sample.image.allocation,
             header: sample.image.header,
-            datastore: sample.image.datastore,
+            place: sample.image.place,
             script: Arc::new(Mutex::new(script)),
         }
     }
@@ -223,7 +223,7 @@ impl Storage for FakeVm {
         self.script(|s| match (s.trimmed, s.image_gone) {
             (true, true) => Err(Trouble::new(Kind::Image, "/guests/a.img: no such file")),
             (true, false) => Ok(Allocation {
-                allocated_bytes: s.allocated_after,
+                allocated_bytes: Some(s.allocated_after),
                 file: s.file_after.unwrap_or(self.allocation.file),
                 ..self.allocation
             }),
@@ -235,9 +235,17 @@ impl Storage for FakeVm {
         self.header.ok_or_else(|| Trouble::new(Kind::Image, "not a qcow2 image"))
     }
 
-    async fn datastore(&self, _: &Image) -> Result<Datastore, Trouble> {
-        let free_bytes = self.script(|s| if s.trimmed { s.free_after } else { self.datastore.free_bytes });
-        Ok(Datastore { free_bytes, ..self.datastore.clone() })
+    async fn place(&self, _: &Image) -> Result<Place, Trouble> {
+        Ok(self.place.clone())
+    }
+
+    async fn datastore(&self, _: &Image) -> Result<Option<Datastore>, Trouble> {
+        let free_after = self.script(|s| s.trimmed.then_some(s.free_after));
+        Ok(self
+            .place
+            .datastore
+            .clone()
+            .map(|before| Datastore { free_bytes: free_after.unwrap_or(before.free_bytes), ..before }))
     }
 
     async fn shares_extents(&self, _: &Image) -> Option<bool> {

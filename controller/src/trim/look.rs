@@ -1,7 +1,7 @@
 //! Look: what hypervisor, guest and host files say of a VM before anything happens. Survey is this alone.
 
 use crate::{
-    layers::{self, DiskFacts, Finding, ImageFacts},
+    layers::{self, DiskFacts, Finding},
     ledger::{
         pair::{self, PairedBy},
         slack::{self, Slack},
@@ -9,7 +9,7 @@ use crate::{
     model::{
         disk::{DiskCounters, HostDisk, VmFacts, VmState, VmmView},
         guest::{Device, GuestSurvey},
-        image::{Format, Image},
+        image::{Allocation, Datastore, Format, Image, ImageFacts, Qcow2Header},
         trouble::{Kind, Trouble},
     },
     trim::{
@@ -67,6 +67,13 @@ pub struct DiskLook {
     pub guest: Option<(usize, PairedBy)>,
     /// Other VMs that use its image.
     pub used_by_others: Vec<String>,
+}
+
+impl DiskLook {
+    /// What its image shares the room of.
+    pub fn datastore(&self) -> Option<&Datastore> {
+        self.image.as_ref()?.place.datastore.as_ref()
+    }
 }
 
 impl Look {
@@ -130,12 +137,9 @@ pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> R
     let pairs = guest.as_ref().map_or_else(|_| Vec::new(), |survey| pair::pair(&view.disks, survey));
     let mut disks = Vec::new();
     for (index, host) in view.disks.into_iter().enumerate() {
-        let (image, image_trouble) = match &host.image {
-            Some(image) => match image_facts(parts.storage, image).await {
-                Ok(facts) => (Some(facts), None),
-                Err(trouble) => (None, Some(trouble)),
-            },
-            None => (None, None),
+        let (image, image_trouble) = match image_facts(parts.storage, &host).await {
+            Ok(facts) => (facts, None),
+            Err(trouble) => (None, Some(trouble)),
         };
         let counters = counters_of(&counters, &host.device);
         let guest = pairs.iter().find(|pair| pair.host == index).map(|pair| (pair.guest, pair.by));
@@ -164,13 +168,49 @@ fn stopped(view: &VmmView) -> Option<Trouble> {
     }
 }
 
-async fn image_facts<S: Storage>(storage: &S, image: &Image) -> Result<ImageFacts, Trouble> {
-    Ok(ImageFacts {
-        allocation: storage.allocation(image).await?,
-        header: match image.format {
-            Format::Qcow2 => Some(storage.qcow2_header(image).await?),
-            Format::Raw | Format::Other(_) => None,
-        },
-        datastore: storage.datastore(image).await?,
-    })
+/// All of a disk's image; `None` where it has none on this host.
+async fn image_facts<S: Storage>(storage: &S, disk: &HostDisk) -> Result<Option<ImageFacts>, Trouble> {
+    let Some(image) = &disk.image else { return Ok(None) };
+    let header = match image.format {
+        Format::Qcow2 => Some(storage.qcow2_header(image).await?),
+        Format::Raw | Format::Other(_) => None,
+    };
+    Ok(Some(ImageFacts {
+        allocation: allocation(storage, image, disk, header.as_ref()).await?,
+        header,
+        place: storage.place(image).await?,
+        backing_allocated_bytes: backing(storage, disk).await,
+        is_shared: None,
+    }))
+}
+
+/// What an image takes now, with the file that holds its data where that is another one. Where the header tells of such
+/// a file and the hypervisor does not name it, nothing measures the image: a name in a header is never followed.
+pub(super) async fn allocation<S: Storage>(
+    storage: &S,
+    image: &Image,
+    disk: &HostDisk,
+    header: Option<&Qcow2Header>,
+) -> Result<Allocation, Trouble> {
+    let own = storage.allocation(image).await?;
+    if !header.is_some_and(|header| header.external_data_file) {
+        return Ok(own);
+    }
+    let data = match &disk.data_file {
+        Some(path) => {
+            storage.allocation(&Image { path: path.clone(), format: Format::Raw }).await?.allocated_bytes
+        }
+        None => None,
+    };
+    let both = own.allocated_bytes.zip(data).map(|(own, data)| own.saturating_add(data));
+    Ok(Allocation { allocated_bytes: both, ..own })
+}
+
+async fn backing<S: Storage>(storage: &S, disk: &HostDisk) -> Option<u64> {
+    let mut sum = None;
+    for image in &disk.backing {
+        let one = storage.allocation(image).await.ok()?.allocated_bytes?;
+        sum = Some(one.saturating_add(sum.unwrap_or(0)));
+    }
+    sum
 }

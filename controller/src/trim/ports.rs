@@ -8,7 +8,7 @@ use std::future::Future;
 use crate::model::{
     disk::{DiskCounters, VmmView},
     guest::{AgentInfo, GuestSurvey},
-    image::{Allocation, Datastore, Image, Qcow2Header},
+    image::{Allocation, Datastore, Image, Place, Qcow2Header},
     run::{RunEvent, RunReport, SteerOrder, TrimOrder},
     trouble::Trouble,
 };
@@ -51,8 +51,10 @@ pub trait Storage: Send + Sync {
     fn allocation(&self, image: &Image) -> impl Future<Output = Result<Allocation, Trouble>> + Send;
     /// The header of a qcow2 image. Only for images whose format is known to be qcow2.
     fn qcow2_header(&self, image: &Image) -> impl Future<Output = Result<Qcow2Header, Trouble>> + Send;
-    /// The filesystem that it lies on.
-    fn datastore(&self, image: &Image) -> impl Future<Output = Result<Datastore, Trouble>> + Send;
+    /// Where it lies, and how.
+    fn place(&self, image: &Image) -> impl Future<Output = Result<Place, Trouble>> + Send;
+    /// The filesystem or the pool that it lies on, as it is now; `None` for a volume that shares its room with nobody.
+    fn datastore(&self, image: &Image) -> impl Future<Output = Result<Option<Datastore>, Trouble>> + Send;
     /// Whether some of its extents are shared with another file or a snapshot (FIEMAP_EXTENT_SHARED); `None` where the
     /// host filesystem does not say. Walks the whole extent map: only to explain.
     fn shares_extents(&self, image: &Image) -> impl Future<Output = Option<bool>> + Send;

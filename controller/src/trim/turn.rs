@@ -16,7 +16,7 @@ use crate::{
         call::{Call, next_fence, stopped_since},
         choose::{Choice, choose},
         event::{Listener, Stage, TurnEvent},
-        look::{DiskLook, Look, Parts, counters_of, look},
+        look::{DiskLook, Look, Parts, allocation, counters_of, look},
         options::TrimOptions,
         outcome::{DatastoreChange, FilesystemOutcome, TurnOutcome},
         ports::{Guest, Storage, Vmm},
@@ -143,11 +143,13 @@ async fn read_again<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>, lo
     let mut after = Vec::new();
     for disk in &look.disks {
         let (allocated_bytes, trouble) = match (&disk.host.image, &disk.image) {
-            (Some(image), Some(facts)) => match parts.storage.allocation(image).await {
-                Ok(now) if now.file != facts.allocation.file => (None, Some(replaced(image))),
-                Ok(allocation) => (ImageFacts { allocation, ..facts.clone() }.allocated_bytes(), None),
-                Err(trouble) => (None, Some(trouble)),
-            },
+            (Some(image), Some(facts)) => {
+                match allocation(parts.storage, image, &disk.host, facts.header.as_ref()).await {
+                    Ok(now) if now.file != facts.allocation.file => (None, Some(replaced(image))),
+                    Ok(now) => (now.allocated_bytes, None),
+                    Err(trouble) => (None, Some(trouble)),
+                }
+            }
             _ => (None, None),
         };
         let counters = counters_of(&counters, &disk.host.device);
@@ -164,14 +166,15 @@ fn replaced(image: &Image) -> Trouble {
 async fn datastores<S: Storage>(storage: &S, look: &Look) -> Vec<DatastoreChange> {
     let mut changes: Vec<DatastoreChange> = Vec::new();
     for disk in &look.disks {
-        let (Some(facts), Some(image)) = (&disk.image, &disk.host.image) else { continue };
-        if changes.iter().any(|change| change.before.id == facts.datastore.id) {
+        let Some(image) = &disk.host.image else { continue };
+        let Some(before) = disk.datastore() else { continue };
+        if changes.iter().any(|change| change.before.id == before.id) {
             continue;
         }
-        let now = storage.datastore(image).await.ok();
+        let now = storage.datastore(image).await.ok().flatten();
         changes.push(DatastoreChange {
-            before: facts.datastore.clone(),
-            free_after_bytes: now.filter(|now| now.id == facts.datastore.id).map(|now| now.free_bytes),
+            before: before.clone(),
+            free_after_bytes: now.filter(|now| now.id == before.id).map(|now| now.free_bytes),
         });
     }
     changes

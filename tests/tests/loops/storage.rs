@@ -2,12 +2,12 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use trimtab_controller::{
     image::HostStorage,
     model::{
-        image::{Format, Image},
-        trouble::Kind,
+        image::{Allocation, Datastore, Format, Image, Underneath},
+        volume::Volume,
     },
     trim::ports::Storage,
 };
@@ -22,6 +22,14 @@ fn run(program: &str, words: &[&str], path: &Path) -> Result<()> {
     let status = Command::new(program).args(words).arg(path).status()?;
     ensure!(status.success(), "{program} {words:?} {}: {status}", path.display());
     Ok(())
+}
+
+fn taken(found: &Allocation) -> Result<u64> {
+    found.allocated_bytes.context("not measured")
+}
+
+async fn datastore(image: &Image) -> Result<Datastore> {
+    HostStorage.datastore(image).await?.context("no datastore")
 }
 
 /// 64 MiB that no filesystem can compress or leave out, in extents of 1 MiB: btrfs keeps an extent as long as any of it
@@ -44,17 +52,18 @@ async fn a_punched_hole_is_seen_once_settled() -> Result<()> {
         fill(&path)?;
         HostStorage.settle(&guest).await?;
         let before = HostStorage.allocation(&guest).await?;
-        ensure!(before.allocated_bytes >= 64 * MIB && before.length_bytes == 64 * MIB, "{name}: {before:?}");
-        let store = HostStorage.datastore(&guest).await?;
+        let full = taken(&before)?;
+        ensure!(full >= 64 * MIB && before.length_bytes == 64 * MIB, "{name}: {before:?}");
+        let store = datastore(&guest).await?;
         ensure!(store.fs_type == name && store.path == disk.path(), "{name}: {store:?}");
 
         // What QEMU does with a discard.
         run("fallocate", &["-p", "-o", "0", "-l", "32M"], &path)?;
         HostStorage.settle(&guest).await?;
         let after = HostStorage.allocation(&guest).await?;
-        let freed = before.allocated_bytes.saturating_sub(after.allocated_bytes);
+        let freed = full.saturating_sub(taken(&after)?);
         ensure!(freed == 32 * MIB, "{name}: freed {freed}");
-        let gained = HostStorage.datastore(&guest).await?.free_bytes.saturating_sub(store.free_bytes);
+        let gained = datastore(&guest).await?.free_bytes.saturating_sub(store.free_bytes);
         ensure!(gained >= 31 * MIB, "{name}: the filesystem gained {gained}");
         ensure!(before.file == after.file, "{name}: another file");
     }
@@ -90,18 +99,57 @@ async fn subvolumes_are_one_datastore() -> Result<()> {
     let one = image(&first.join("guest.img"));
     let other = image(&second.join("guest.img"));
     ensure!(HostStorage.allocation(&one).await?.file.0 != HostStorage.allocation(&other).await?.file.0);
-    ensure!(HostStorage.datastore(&one).await?.id == HostStorage.datastore(&other).await?.id);
+    ensure!(datastore(&one).await?.id == datastore(&other).await?.id);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_volume_lies_on_no_filesystem() -> Result<()> {
+async fn a_volume_that_owns_its_blocks_is_not_measured() -> Result<()> {
     let disk = LoopDisk::mount(Filesystem::Ext4, 64 * MIB)?;
     let volume = image(Path::new(disk.device()));
-    ensure!(HostStorage.allocation(&volume).await?.is_block_device);
-    let Err(trouble) = HostStorage.datastore(&volume).await else {
-        anyhow::bail!("{} has a datastore", disk.device());
-    };
-    ensure!(trouble.kind == Kind::Image && trouble.text.contains("block device"), "{trouble}");
+    let found = HostStorage.allocation(&volume).await?;
+    ensure!(found.is_block_device && found.allocated_bytes.is_none(), "{found:?}");
+    let place = HostStorage.place(&volume).await?;
+    let name = disk.device().trim_start_matches("/dev/").to_owned();
+    ensure!(place.volume == Some(Volume::Thick { kind: "loop device", name }), "{place:?}");
+    ensure!(place.datastore.is_none() && HostStorage.datastore(&volume).await?.is_none(), "{place:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_filesystem_does_with_its_images() -> Result<()> {
+    let xfs = LoopDisk::mount(Filesystem::Xfs, 512 * MIB)?;
+    let (plain, hinted) = (xfs.path().join("plain.img"), xfs.path().join("hinted.img"));
+    for path in [&plain, &hinted] {
+        fs::write(path, [])?;
+    }
+    run("xfs_io", &["-c", "extsize 1m"], &hinted)?;
+    for (path, expected) in [(&plain, None), (&hinted, Some(MIB))] {
+        let place = HostStorage.place(&image(path)).await?;
+        ensure!(place.extent_size_hint_bytes == expected && !place.is_compressed, "{place:?}");
+    }
+
+    for (options, attribute, expected) in [
+        ("defaults", "", false),
+        ("compress=zstd", "", true),
+        ("compress=zstd", "+C", false),
+        ("defaults", "+c", true),
+    ] {
+        let btrfs = LoopDisk::mount_with(Filesystem::Btrfs, 512 * MIB, options)?;
+        let path = btrfs.path().join("guest.img");
+        fs::write(&path, [])?;
+        if !attribute.is_empty() {
+            run("chattr", &[attribute], &path)?;
+        }
+        let place = HostStorage.place(&image(&path)).await?;
+        ensure!(place.is_compressed == expected, "{options} {attribute}: {place:?}");
+        // The device of a btrfs is not the one that its files say they lie on.
+        let name = btrfs.device().trim_start_matches("/dev/").to_owned();
+        let underneath = place.datastore.context("datastore")?.underneath;
+        ensure!(
+            matches!(&underneath, Underneath::Disk { name: found, discards: true, .. } if *found == name),
+            "{underneath:?}"
+        );
+    }
     Ok(())
 }

@@ -14,7 +14,8 @@ const PLAIN: Qcow2Header = Qcow2Header {
     snapshots: 0,
     extended_l2: false,
     external_data_file: false,
-    has_bitmaps: false,
+    bitmaps: 0,
+    is_corrupt: false,
 };
 
 fn qemu_img(directory: &Path, line: &str) {
@@ -55,8 +56,13 @@ fn what_qemu_img_makes() {
         ),
         (
             "bitmaps beside a backing file",
-            &["create -q -f raw base 64M", "create -q -f qcow2 -b base -F raw i", "bitmap --add i b0"],
-            Qcow2Header { has_backing_file: true, has_bitmaps: true, ..PLAIN },
+            &[
+                "create -q -f raw base 64M",
+                "create -q -f qcow2 -b base -F raw i",
+                "bitmap --add i b0",
+                "bitmap --add i b1",
+            ],
+            Qcow2Header { has_backing_file: true, bitmaps: 2, ..PLAIN },
         ),
     ];
     for (name, lines, expected) in cases {
@@ -105,7 +111,8 @@ fn what_is_refused() {
 
 #[test]
 fn dirty_corrupt_and_compressed_are_readable() {
-    assert!(parse(&header(3, 16, 0b1011, 112)).is_ok());
+    assert!(parse(&header(3, 16, 0b1011, 112)).unwrap().is_corrupt);
+    assert!(!parse(&header(3, 16, 0b1001, 112)).unwrap().is_corrupt);
 }
 
 proptest! {

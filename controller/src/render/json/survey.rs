@@ -77,9 +77,9 @@ impl SurveyDocument {
     pub fn new(results: &[(String, Result<Look, Trouble>)], exit: u8) -> Self {
         let mut datastores: Vec<&Datastore> = Vec::new();
         let looks = results.iter().filter_map(|(_, result)| result.as_ref().ok());
-        for image in looks.flat_map(|look| &look.disks).filter_map(|disk| disk.image.as_ref()) {
-            if !datastores.iter().any(|known| known.id == image.datastore.id) {
-                datastores.push(&image.datastore);
+        for store in looks.flat_map(|look| &look.disks).filter_map(|disk| disk.datastore()) {
+            if !datastores.iter().any(|known| known.id == store.id) {
+                datastores.push(store);
             }
         }
         Self {

@@ -16,7 +16,7 @@ fn plain(results: &[(String, Result<Look, Trouble>)]) -> String {
 fn host() -> Vec<(String, Result<Look, Trouble>)> {
     let mut cut = Sample::raw();
     cut.host.discard = DriveDiscard::Ignore;
-    cut.image.allocation.allocated_bytes = 38 << 30;
+    cut.image.allocation.allocated_bytes = Some(38 << 30);
     let held = Sample::qcow2(Qcow2Header { snapshots: 1, ..HEADER });
     let mut off = look_of(&[Sample::raw()]);
     off.guest = Err(Trouble::new(Kind::VmOff, "the VM is off"));

@@ -99,7 +99,7 @@ async fn a_known_cut_is_not_started() {
 async fn a_full_datastore_guards_an_overlay() {
     let header = Qcow2Header { has_backing_file: true, ..HEADER };
     let mut vm = FakeVm::new(Sample::qcow2(header));
-    vm.datastore.free_bytes = GIB - 1;
+    vm.place.datastore.as_mut().unwrap().free_bytes = GIB - 1;
     let outcome = run(&vm).await.unwrap();
     assert_eq!(outcome.disks[0].ruling.verdict, Verdict::NotRun);
     assert!(outcome.disks[0].ruling.because.contains("could pause the VM"));
