@@ -84,7 +84,7 @@ fn unix_refused(endpoint: &Endpoint, path: &Path, error: &io::Error) -> Failed {
     let path = path.display();
     Failed::For(match error.kind() {
         io::ErrorKind::NotFound => {
-            Trouble::new(Kind::NoAgent, format!("the vsock socket {path} does not exist"))
+            Trouble::new(Kind::NoLink, format!("the vsock socket {path} does not exist"))
                 .hint("is the VM running, and is this the path that its monitor was given?")
         }
         io::ErrorKind::PermissionDenied => {
@@ -92,7 +92,7 @@ fn unix_refused(endpoint: &Endpoint, path: &Path, error: &io::Error) -> Failed {
                 .hint("run as root, or as a user whom the socket and the folders above it let in")
         }
         io::ErrorKind::ConnectionRefused => {
-            Trouble::new(Kind::NoAgent, format!("nobody serves the vsock socket {path}"))
+            Trouble::new(Kind::NoLink, format!("nobody serves the vsock socket {path}"))
                 .hint("is the VM running? A socket outlives a VM monitor or vsock device that was killed")
         }
         // A full backlog: whoever should accept does not.
@@ -131,11 +131,11 @@ fn vsock_refused(cid: Cid, error: &io::Error) -> Failed {
         Some(Errno::ECONNRESET | Errno::ECONNREFUSED) => return Failed::NoListener,
         Some(Errno::ETIMEDOUT) => return Failed::Silent,
         Some(Errno::ENODEV | Errno::EADDRNOTAVAIL | Errno::EHOSTUNREACH | Errno::ENETUNREACH) => {
-            Trouble::new(Kind::NoAgent, format!("this host has no VM with CID {cid}: {error}"))
+            Trouble::new(Kind::NoLink, format!("this host has no VM with CID {cid}: {error}"))
                 .hint("is the VM running, is this its CID, and is the module vhost_vsock loaded?")
         }
         Some(Errno::EAFNOSUPPORT) => {
-            Trouble::new(Kind::NoAgent, "this host's kernel has no vsock").hint("modprobe vhost_vsock")
+            Trouble::new(Kind::NoLink, "this host's kernel has no vsock").hint("modprobe vhost_vsock")
         }
         Some(Errno::EACCES | Errno::EPERM) => {
             Trouble::new(Kind::NoPermission, format!("this user may not connect to vsock CID {cid}: {error}"))
@@ -175,8 +175,8 @@ mod tests {
         for (errno, expected) in [
             (Errno::ECONNRESET, "again"),
             (Errno::ETIMEDOUT, "silent"),
-            (Errno::ENODEV, "NoAgent: this host has no VM with CID 7"),
-            (Errno::EAFNOSUPPORT, "NoAgent: this host's kernel has no vsock"),
+            (Errno::ENODEV, "NoLink: this host has no VM with CID 7"),
+            (Errno::EAFNOSUPPORT, "NoLink: this host's kernel has no vsock"),
             (Errno::EPERM, "NoPermission: this user may not connect to vsock CID 7"),
             (Errno::EIO, "NoAgent: cannot connect to vsock CID 7"),
         ] {
@@ -192,7 +192,10 @@ mod tests {
         let endpoint = Endpoint::Vsock { cid: Cid(4_000_000_000), port: Port::AGENT };
         let began = Instant::now();
         let trouble = dial(&endpoint, &limits).await.err().unwrap();
-        assert!(matches!(trouble.kind, Kind::NoAgent | Kind::AgentSilent | Kind::NoPermission), "{trouble}");
+        assert!(
+            matches!(trouble.kind, Kind::NoLink | Kind::NoAgent | Kind::AgentSilent | Kind::NoPermission),
+            "{trouble}"
+        );
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
 }

@@ -23,7 +23,7 @@ pub fn findings(
 
 fn link(vm: &VmFacts, endpoint: Option<&Endpoint>, guest: &Result<GuestSurvey, Trouble>) -> Finding {
     match (endpoint, vm.link) {
-        (Some(endpoint), _) if guest.is_ok() => {
+        (Some(endpoint), _) if leads_into_the_guest(guest) => {
             Finding::new(Layer::Link, State::Open, format!("reached at {endpoint}"))
         }
         (_, Link::Vsock(Some(cid))) => {
@@ -32,11 +32,17 @@ fn link(vm: &VmFacts, endpoint: Option<&Endpoint>, guest: &Result<GuestSurvey, T
         (_, Link::Vsock(None)) => {
             Finding::new(Layer::Link, State::Open, "a vsock device; its CID is given at the next start")
         }
-        (Some(endpoint), _) => Finding::new(
-            Layer::Link,
-            State::Unknown,
-            format!("known as {endpoint}, and nothing answers there"),
-        ),
+        (Some(_), _) => match guest {
+            Err(trouble) if trouble.kind == Kind::NoLink => {
+                let finding = Finding::new(Layer::Link, State::Cut, trouble.text.clone());
+                trouble.hint.iter().fold(finding, |finding, hint| finding.fix(hint))
+            }
+            _ => Finding::new(
+                Layer::Link,
+                State::Unknown,
+                "not known: the guest was not asked, or did not answer",
+            ),
+        },
         (None, Link::Missing) => missing(vm),
         (None, Link::Unknown) => Finding::new(
             Layer::Link,
@@ -45,6 +51,11 @@ fn link(vm: &VmFacts, endpoint: Option<&Endpoint>, guest: &Result<GuestSurvey, T
         )
         .fix("add agent = \"vsock:CID\" or \"unix:/PATH\" to its [[vm]] in the inventory"),
     }
+}
+
+/// An agent answered, or the guest itself said that it has none.
+fn leads_into_the_guest(guest: &Result<GuestSurvey, Trouble>) -> bool {
+    guest.as_ref().map_or_else(|trouble| matches!(trouble.kind, Kind::NoAgent | Kind::AgentVersion), |_| true)
 }
 
 fn missing(vm: &VmFacts) -> Finding {
@@ -108,11 +119,11 @@ fn unanswered(trouble: &Trouble) -> Finding {
         Kind::NoAgent | Kind::AgentVersion => State::Cut,
         _ => State::Unknown,
     };
-    let finding = Finding::new(Layer::Agent, state, trouble.text.clone());
-    match &trouble.hint {
-        Some(hint) => finding.fix(hint.clone()),
-        None => finding,
+    if trouble.kind == Kind::NoLink {
+        return Finding::new(Layer::Agent, state, "not known: there is no way to it");
     }
+    let finding = Finding::new(Layer::Agent, state, trouble.text.clone());
+    trouble.hint.iter().fold(finding, |finding, hint| finding.fix(hint))
 }
 
 #[cfg(test)]
@@ -135,7 +146,8 @@ mod tests {
     #[test]
     fn the_link() {
         let ok = Ok(Sample::raw().survey);
-        let silent = || Err(Trouble::new(Kind::AgentSilent, "no answer"));
+        let failed = |kind| Err(Trouble::new(kind, "why"));
+        let silent = || failed(Kind::AgentSilent);
         let with = |link| VmFacts { link, ..VmFacts::default() };
         let at = Some("unix:/run/a");
         let cases = [
@@ -143,6 +155,8 @@ mod tests {
             ("answers by hybrid vsock", with(Link::Missing), at, ok, State::Open),
             ("silent behind a device", with(Link::Vsock(Some(Cid(3)))), at, silent(), State::Open),
             ("silent", with(Link::Unknown), at, silent(), State::Unknown),
+            ("no listener", with(Link::Unknown), at, failed(Kind::NoAgent), State::Open),
+            ("no socket", with(Link::Unknown), at, failed(Kind::NoLink), State::Cut),
             ("no device", with(Link::Missing), None, silent(), State::Cut),
             ("nothing known", with(Link::Unknown), None, silent(), State::Unknown),
         ];

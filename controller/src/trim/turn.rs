@@ -91,7 +91,13 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
 fn is_refusal(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Busy | Kind::TooSoon | Kind::Vetoed | Kind::AgentVersion | Kind::NoAgent | Kind::NoPermission
+        Kind::Busy
+            | Kind::TooSoon
+            | Kind::Vetoed
+            | Kind::AgentVersion
+            | Kind::NoLink
+            | Kind::NoAgent
+            | Kind::NoPermission
     )
 }
 

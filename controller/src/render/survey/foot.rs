@@ -51,7 +51,9 @@ fn in_use(store: &Datastore) -> String {
 
 /// VMs without an answer: the expected ones by their names alone, the others with what happened.
 pub(super) fn not_read(troubles: &[(&str, &Trouble)]) -> String {
-    let expected = |trouble: &Trouble| matches!(trouble.kind, Kind::VmOff | Kind::VmPaused | Kind::NoAgent);
+    let expected = |trouble: &Trouble| {
+        matches!(trouble.kind, Kind::VmOff | Kind::VmPaused | Kind::NoLink | Kind::NoAgent)
+    };
     let (quiet, loud): (Vec<_>, Vec<_>) = troubles.iter().partition(|(_, trouble)| expected(trouble));
     let mut out = String::new();
     if !quiet.is_empty() {
@@ -71,7 +73,10 @@ pub(super) fn not_read(troubles: &[(&str, &Trouble)]) -> String {
 pub(super) fn next(rows: &[Row], troubles: &[(&str, &Trouble)]) -> String {
     let max = |row: &&Row| row.slack.map_or(0, |slack| slack.max_bytes);
     let cut = rows.iter().filter(|row| row.way.kind == Way::Cut).max_by_key(max);
-    let silent = troubles.iter().find(|(_, trouble)| trouble.kind == Kind::NoAgent).map(|(name, _)| *name);
+    let silent = troubles
+        .iter()
+        .find(|(_, trouble)| matches!(trouble.kind, Kind::NoLink | Kind::NoAgent))
+        .map(|(name, _)| *name);
     let best = open(rows).filter(|(_, least)| *least > 0).max_by_key(|(_, least)| *least);
     let command = |verb: &str, vm: &str| Some(format!("trimtab {verb} {}", shlex::try_quote(vm).ok()?));
     let doctor = cut.map(|row| row.vm.as_str()).or(silent).and_then(|vm| command("doctor", vm));

@@ -110,6 +110,7 @@ pub(super) fn in_a_word(trouble: &Trouble) -> &'static str {
     match trouble.kind {
         Kind::VmOff => "off",
         Kind::VmPaused => "paused",
+        Kind::NoLink => "no vsock",
         Kind::NoAgent => "no agent",
         Kind::NoPermission => "no permission",
         _ => "no answer",
