@@ -9,6 +9,7 @@ pub mod image;
 pub mod inventory;
 pub mod layers;
 pub mod ledger;
+pub mod libvirt;
 pub mod model;
 pub mod render;
 mod same_file;

@@ -8,5 +8,6 @@ pub mod guest;
 pub mod image;
 pub mod run;
 pub mod trouble;
+pub mod uri;
 pub mod vm;
 pub mod volume;

@@ -44,6 +44,10 @@ pub enum Kind {
     NoQmp,
     /// What answered on the QMP socket is not QMP.
     QmpNonsense,
+    /// libvirt could not be reached, or did not answer.
+    NoLibvirt,
+    /// libvirt refused a call.
+    LibvirtRefused,
     /// An image could not be read.
     Image,
     /// A person stopped it.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{endpoint::Endpoint, image::Image};
+use super::{endpoint::Endpoint, image::Image, uri::Uri};
 
 /// One VM of this host.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,4 +28,15 @@ pub struct DeclaredDisk {
     pub serial: Option<String>,
     /// The guest's name for it: "vda".
     pub guest: Option<String>,
+}
+
+/// A domain of libvirt, by what it is found again.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct DomainId {
+    /// Of the connection.
+    pub uri: Uri,
+    /// As its owner calls it; any text without a slash.
+    pub name: String,
+    /// It stays, whatever the domain is called then.
+    pub uuid: String,
 }
