@@ -125,14 +125,14 @@ async fn sockets_that_are_none() {
         AgentClient::new(address.parse().unwrap(), limits()).hello().await.unwrap_err()
     };
     let missing = ask().await;
-    assert_eq!((missing.kind, missing.text.contains("does not exist")), (Kind::NoAgent, true), "{missing}");
+    assert_eq!((missing.kind, missing.text.contains("does not exist")), (Kind::NoLink, true), "{missing}");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let deserted = ask().await;
-    assert_eq!((deserted.kind, deserted.text.contains("nobody serves")), (Kind::NoAgent, true), "{deserted}");
+    assert_eq!((deserted.kind, deserted.text.contains("nobody serves")), (Kind::NoLink, true), "{deserted}");
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "").unwrap();
     let file = ask().await;
-    assert_eq!(file.kind, Kind::NoAgent, "{file}");
+    assert_eq!(file.kind, Kind::NoLink, "{file}");
     // A listener that accepts nobody, with a full backlog.
     std::fs::remove_file(&path).unwrap();
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
