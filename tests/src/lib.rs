@@ -15,6 +15,7 @@ pub mod libvirt;
 pub mod loop_disk;
 pub mod programs;
 pub mod trimtab;
+pub mod walk;
 
 /// A mebibyte, in bytes.
 pub const MIB: u64 = 1024 * 1024;

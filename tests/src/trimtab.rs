@@ -63,6 +63,11 @@ impl Trimtab {
         self.run(&[&["trim", "--json"], words].concat())
     }
 
+    /// `trimtab doctor --json` with more words, to its end.
+    pub fn doctor(&self, words: &[&str]) -> Result<Ended> {
+        self.run(&[&["doctor", "--json"], words].concat())
+    }
+
     /// Starts `trimtab trim --events` with more words.
     pub fn start_trim(&self, words: &[&str]) -> Result<Running> {
         Running::start(self.command(&[&["trim", "--events"], words].concat()))

@@ -49,6 +49,7 @@ pub struct DiskSpec {
     pub(crate) format: Format,
     pub(crate) front_end: FrontEnd,
     pub(crate) discard: Discard,
+    file_discard: Option<Discard>,
     pub(crate) serial: Option<String>,
     create_options: Vec<String>,
     backing: Option<(PathBuf, Format)>,
@@ -67,6 +68,7 @@ impl DiskSpec {
             format: Format::Raw,
             front_end: FrontEnd::VirtioScsi,
             discard: Discard::Unmap,
+            file_discard: None,
             serial: Some(name.to_owned()),
             create_options: Vec::new(),
             backing: None,
@@ -101,6 +103,13 @@ impl DiskSpec {
     #[must_use]
     pub fn discard(mut self, discard: Discard) -> Self {
         self.discard = discard;
+        self
+    }
+
+    /// Another `discard=` for the file's node than for the format's above it.
+    #[must_use]
+    pub fn file_discard(mut self, discard: Discard) -> Self {
+        self.file_discard = Some(discard);
         self
     }
 
@@ -191,6 +200,8 @@ impl DiskSpec {
         let mut file = json!({ "driver": "file", "filename": image, "node-name": self.file_node() });
         if let Some(discard) = self.discard.as_str() {
             node.insert("discard".into(), discard.into());
+        }
+        if let Some(discard) = self.file_discard.unwrap_or(self.discard).as_str() {
             file["discard"] = discard.into();
         }
         node.insert("file".into(), file);
@@ -220,6 +231,10 @@ impl DiskSpec {
         );
         if let Some(discard) = self.discard.as_str() {
             option.push_str(",discard=");
+            option.push_str(discard);
+        }
+        if let Some(discard) = self.file_discard.and_then(Discard::as_str) {
+            option.push_str(",file.discard=");
             option.push_str(discard);
         }
         for (name, value) in &self.format_properties {

@@ -10,7 +10,7 @@ use trimtab_tests::trimtab::{Document, Trimtab};
 use trimtab_tests::{GIB, MIB};
 
 use crate::common::checked;
-use crate::walk::{DELETED_MIB, Kind, Walk, freed, number, ruling};
+use trimtab_tests::walk::{DELETED_MIB, Kind, Walk, freed, number, ruling};
 
 const DELETED: u64 = DELETED_MIB * MIB;
 

@@ -11,7 +11,7 @@ use trimtab_tests::trimtab::{Document, Ended, Running, Trimtab};
 use trimtab_tests::{GIB, MIB};
 
 use crate::common::checked;
-use crate::walk::{DELETED_MIB, Kind, Walk, ruling};
+use trimtab_tests::walk::{DELETED_MIB, Kind, Walk, ruling};
 
 const DELETED: u64 = DELETED_MIB * MIB;
 

@@ -11,7 +11,7 @@ use trimtab_tests::programs;
 use trimtab_tests::trimtab::{Document, Trimtab};
 
 use crate::common::checked;
-use crate::walk::{DELETED_MIB, Kind, Walk};
+use trimtab_tests::walk::{DELETED_MIB, Kind, Walk};
 
 const DELETED: u64 = DELETED_MIB * MIB;
 

@@ -13,4 +13,3 @@ mod inside;
 mod matrix;
 mod mounts;
 mod rig;
-mod walk;

@@ -10,7 +10,7 @@ use trimtab_tests::{GIB, MIB};
 
 use crate::accused::a_drive_whose_command_line_says_ignore_is_not_trimmed;
 use crate::common::checked;
-use crate::walk::{DELETED_MIB, Kind, Walk, close, freed, number, ruling};
+use trimtab_tests::walk::{DELETED_MIB, Kind, Walk, close, freed, number, ruling};
 
 const DELETED: u64 = DELETED_MIB * MIB;
 

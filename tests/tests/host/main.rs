@@ -5,4 +5,5 @@
     reason = "helpers of tests, which clippy takes for code of a program; an overflow fails the test"
 )]
 
+mod doctor;
 mod rig;
