@@ -11,6 +11,7 @@ pub mod log;
 pub mod model;
 pub mod pace;
 pub mod privilege;
+pub mod probe;
 pub mod ranges;
 pub mod runs;
 pub mod schedule;

@@ -3,7 +3,11 @@
 //! Trouble with one filesystem is in the report, never a status: a status other than OK says that the call was
 //! refused before anything began.
 
-use std::{collections::HashMap, pin::Pin, time::Duration};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use futures_util::{Stream, stream};
 use tonic::{Code, Request, Response, Status};
@@ -15,7 +19,7 @@ use trimtab_proto::{
 };
 
 use crate::{
-    lock, pace,
+    lock, pace, probe,
     surveyor::Surveyor,
     trim::{Engine, Feed, Refused},
     wire,
@@ -26,7 +30,7 @@ use crate::{
 pub struct HostPolicy {
     /// Trim is answered.
     pub may_trim: bool,
-    /// Probe would be answered, by an agent that can.
+    /// Probe is answered.
     pub may_probe: bool,
     /// Of a request that does not say how fast.
     pub pace: Pace,
@@ -73,6 +77,7 @@ fn status(refused: &Refused) -> Status {
         }
         Refused::NoSuchFilesystem(_) => refusal(FailedPrecondition, Refusal::NoSuchFilesystem, text, &[]),
         Refused::NotPrivileged => refusal(FailedPrecondition, Refusal::NotPrivileged, text, &[]),
+        Refused::Skipped { .. } => refusal(FailedPrecondition, Refusal::Skipped, text, &[]),
         Refused::NoSuchRun => Status::not_found(text),
         Refused::Stopping => Status::unavailable(text),
         Refused::Survey(_) | Refused::Lock(_) => Status::internal(text),
@@ -85,7 +90,7 @@ impl AgentService {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: self.kernel.clone(),
             boot_id: self.engine.boot_id().to_owned(),
-            features: vec![feature::PAUSE.to_owned(), feature::AGAIN.to_owned()],
+            features: [feature::PAUSE, feature::AGAIN, feature::PROBE].map(str::to_owned).to_vec(),
             policy: Some(v1::Policy {
                 host_may_trim: self.policy.may_trim,
                 host_may_probe: self.policy.may_probe,
@@ -94,6 +99,15 @@ impl AgentService {
                 also_allowed_types: self.policy.also_allowed_types.clone(),
             }),
         }
+    }
+
+    /// Ids are of one boot; empty: of any.
+    fn check_boot(&self, boot_id: &str) -> Result<(), Status> {
+        if boot_id.is_empty() || boot_id == self.engine.boot_id() {
+            return Ok(());
+        }
+        let text = "this guest has booted again since it was surveyed; survey it again";
+        Err(refusal(Code::FailedPrecondition, Refusal::Rebooted, text, &[]))
     }
 
     /// What the owner of this guest says of such a request.
@@ -148,10 +162,7 @@ impl Agent for AgentService {
         let mut order = wire::run::order(&request, self.policy.pace).map_err(Status::invalid_argument)?;
         order.pace = pace::at_most(order.pace, self.policy.fastest);
         order.linger = order.linger.min(self.policy.longest_linger);
-        if !request.boot_id.is_empty() && request.boot_id != self.engine.boot_id() {
-            let text = "this guest has booted again since it was surveyed; survey it again";
-            return Err(refusal(Code::FailedPrecondition, Refusal::Rebooted, text, &[]));
-        }
+        self.check_boot(&request.boot_id)?;
         self.check_policy(&order)?;
         let also_types = order.also_types.clone();
         let survey = self.surveyor.survey(&also_types);
@@ -176,7 +187,20 @@ impl Agent for AgentService {
 
     type ProbeStream = Pin<Box<dyn Stream<Item = Result<v1::ProbeEvent, Status>> + Send>>;
 
-    async fn probe(&self, _: Request<v1::ProbeRequest>) -> Result<Response<Self::ProbeStream>, Status> {
-        Err(Status::unimplemented("this agent cannot probe; a newer one may"))
+    async fn probe(&self, request: Request<v1::ProbeRequest>) -> Result<Response<Self::ProbeStream>, Status> {
+        let began = Instant::now();
+        let request = request.into_inner();
+        let order = wire::probe::order(&request).map_err(Status::invalid_argument)?;
+        self.check_boot(&request.boot_id)?;
+        if !self.policy.may_probe {
+            let text = "this guest's owner does not let its host write a file to probe with";
+            return Err(refusal(Code::PermissionDenied, Refusal::Vetoed, text, &[]));
+        }
+        let survey = self.surveyor.survey(&[]).await.map_err(Status::internal)?;
+        let events = probe::start(&self.engine, order, &survey, began).map_err(|refused| status(&refused))?;
+        Ok(Response::new(Box::pin(stream::unfold(events, |mut events| async move {
+            let event = wire::probe::event(events.recv().await?);
+            Some((Ok(event), events))
+        }))))
     }
 }

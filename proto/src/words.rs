@@ -275,6 +275,8 @@ words! {
         Worker = 6 "worker",
         /// It was unmounted, or another filesystem is mounted there now.
         Gone = 7 "gone",
+        /// ENOSPC, EDQUOT, or too little free to begin with: there is no room for a probe's file.
+        NoRoom = 8 "no_room",
     }
 }
 
@@ -300,8 +302,6 @@ pub enum Refusal {
     Vetoed,
     /// A probe of a filesystem that a trim would leave out; the text says why.
     Skipped,
-    /// A probe of a filesystem that is too full for its file.
-    NoRoom,
 }
 
 impl Refusal {
@@ -316,7 +316,6 @@ impl Refusal {
         Self::Busy,
         Self::Vetoed,
         Self::Skipped,
-        Self::NoRoom,
     ];
 
     /// The word in ErrorInfo.
@@ -331,7 +330,6 @@ impl Refusal {
             Self::Busy => "BUSY",
             Self::Vetoed => "VETOED",
             Self::Skipped => "SKIPPED",
-            Self::NoRoom => "NO_ROOM",
         }
     }
 

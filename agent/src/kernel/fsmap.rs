@@ -134,6 +134,14 @@ fn encode(device: DevNum) -> u32 {
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 
+/// How much of some space lies in extents of at least each of [`CLASSES`]: start and length of each, in the order of
+/// their place. Extents that touch count as one.
+pub fn by_size(extents: impl Iterator<Item = (u64, u64)>) -> Vec<FreeExtents> {
+    let mut sums = Sums::default();
+    extents.for_each(|(start, length)| sums.add(start, length));
+    sums.finish()
+}
+
 /// Adds up extents that come in the order of their place.
 #[derive(Default)]
 struct Sums {
@@ -191,11 +199,8 @@ mod tests {
 
     #[test]
     fn extents_that_touch_are_one() {
-        let mut sums = Sums::default();
-        for (start, length) in [(0, 2048), (4096, 40 << 10), (45_056, 30 << 10), (1 << 30, 3 << 20)] {
-            sums.add(start, length);
-        }
-        let bytes: Vec<u64> = sums.finish().iter().map(|class| class.bytes).collect();
+        let extents = [(0, 2048), (4096, 40 << 10), (45_056, 30 << 10), (1 << 30, 3 << 20)];
+        let bytes: Vec<u64> = by_size(extents.into_iter()).iter().map(|class| class.bytes).collect();
         assert_eq!(bytes, [(70 << 10) + (3 << 20), (70 << 10) + (3 << 20), 3 << 20, 3 << 20, 0]);
     }
 

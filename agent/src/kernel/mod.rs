@@ -2,6 +2,8 @@
 //! and what each errno means. Nothing here decides anything.
 #![allow(unsafe_code, reason = "these calls have no safe form; nothing outside this folder is unsafe")]
 
+pub mod chunks;
+pub mod fiemap;
 pub mod fitrim;
 pub mod fsmap;
 pub mod geometry;

@@ -22,7 +22,7 @@ use tokio::{
 use crate::worker::{Answer, Order};
 
 /// A worker process. Killed when dropped, and when the thread that started it ends.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     child: Child,
     orders: OwnedWriteHalf,
     answers: BufReader<OwnedReadHalf>,
@@ -32,7 +32,7 @@ pub(super) struct Worker {
 impl Worker {
     /// Starts `program worker PID` with `filesystem` as its descriptor 0. To be called on the main thread: the
     /// kernel kills the worker when the *thread* that started it ends (prctl(2), PR_SET_PDEATHSIG).
-    pub(super) fn start(program: &Path, filesystem: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn start(program: &Path, filesystem: OwnedFd) -> io::Result<Self> {
         let (ours, theirs) = net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let child = Command::new(program)
@@ -52,12 +52,12 @@ impl Worker {
     }
 
     /// Gives an order.
-    pub(super) async fn order(&mut self, order: Order) -> io::Result<()> {
+    pub(crate) async fn order(&mut self, order: &Order) -> io::Result<()> {
         self.orders.write_all(order.line().as_bytes()).await
     }
 
     /// The next answer. An error when the worker has died or says nonsense.
-    pub(super) async fn answer(&mut self) -> io::Result<Answer> {
+    pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
         self.line.clear();
         if self.answers.read_line(&mut self.line).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -66,20 +66,20 @@ impl Worker {
     }
 
     /// Sends SIGKILL. It is not waited for.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         // An error means that it has gone by itself.
         let _ = self.child.start_kill();
     }
 
     /// Closes the socket, which ends a worker that waits for an order, and waits until it is gone.
-    pub(super) async fn reap(mut self) -> io::Result<ExitStatus> {
+    pub(crate) async fn reap(mut self) -> io::Result<ExitStatus> {
         drop((self.orders, self.answers));
         self.child.wait().await
     }
 }
 
 /// How a worker ended, for a person.
-pub(super) fn describe(status: &io::Result<ExitStatus>) -> String {
+pub(crate) fn describe(status: &io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => match (status.signal(), status.code()) {
             (Some(signal), _) => format!("was killed by signal {signal}"),

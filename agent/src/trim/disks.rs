@@ -17,9 +17,9 @@ use crate::{model::DevNum, sys::counters::DiskCounters};
 const STILL: Duration = Duration::from_secs(2);
 
 /// How a disk's counters are read.
-pub(super) type Read = Box<dyn Fn(DevNum) -> DiskCounters + Send>;
+pub(crate) type Read = Box<dyn Fn(DevNum) -> DiskCounters + Send>;
 
-pub(super) struct Disks {
+pub(crate) struct Disks {
     read: Read,
     disks: BTreeMap<DevNum, Disk>,
 }
@@ -36,12 +36,12 @@ struct Disk {
 }
 
 impl Disks {
-    pub(super) fn new(read: Read) -> Self {
+    pub(crate) fn new(read: Read) -> Self {
         Self { read, disks: BTreeMap::new() }
     }
 
     /// Takes the baseline of the disks that have none yet.
-    pub(super) fn begin(&mut self, disks: &[DevNum], now: Instant) {
+    pub(crate) fn begin(&mut self, disks: &[DevNum], now: Instant) {
         for id in disks {
             if !self.disks.contains_key(id) {
                 let base = (self.read)(*id);
@@ -52,7 +52,7 @@ impl Disks {
     }
 
     /// Reads all counters anew.
-    pub(super) fn look(&mut self, now: Instant) {
+    pub(crate) fn look(&mut self, now: Instant) {
         for (id, disk) in &mut self.disks {
             let found = (self.read)(*id);
             let still = found.discarded_bytes == disk.last.discarded_bytes;
@@ -68,22 +68,22 @@ impl Disks {
     }
 
     /// Whether every disk stands still, by the last two readings.
-    pub(super) fn settled(&self, now: Instant) -> bool {
+    pub(crate) fn settled(&self, now: Instant) -> bool {
         self.disks.values().all(|d| d.idle || now.saturating_duration_since(d.discarded) >= STILL)
     }
 
     /// Whether each disk's discards can be counted at all (kernel 4.18 and later).
-    pub(super) fn counted(&self) -> bool {
+    pub(crate) fn counted(&self) -> bool {
         self.disks.values().all(|d| d.base.discarded_bytes.is_some() && d.last.discarded_bytes.is_some())
     }
 
     /// When one of these disks moved last.
-    pub(super) fn moved(&self, disks: &[DevNum]) -> Option<Instant> {
+    pub(crate) fn moved(&self, disks: &[DevNum]) -> Option<Instant> {
         disks.iter().filter_map(|id| Some(self.disks.get(id)?.moved)).max()
     }
 
     /// What each moved by. `None` for a counter that is not there, or that began anew.
-    pub(super) fn sent(&self) -> Vec<Sent> {
+    pub(crate) fn sent(&self) -> Vec<Sent> {
         let moved = |base: Option<u64>, last: Option<u64>| last?.checked_sub(base?);
         self.disks
             .iter()

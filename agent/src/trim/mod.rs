@@ -9,11 +9,12 @@
 //! R is new:     another is active, or holds the guest's lock -> BUSY    else start
 //! ```
 
-mod child;
-mod disks;
+pub(crate) mod child;
+mod claim;
+pub(crate) mod disks;
 mod feed;
-mod open;
-mod plan;
+pub(crate) mod open;
+pub(crate) mod plan;
 pub mod report;
 mod run;
 mod slot;
@@ -29,7 +30,8 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use trimtab_proto::words::{Action, RunState, StopReason};
 
-pub use self::feed::Feed;
+pub(crate) use self::turn::refused;
+pub use self::{claim::Claim, feed::Feed};
 use self::{
     disks::Disks,
     report::{Event, Order, RunReport, What},
@@ -70,8 +72,10 @@ struct Inner {
     state: Mutex<State>,
     /// Held while a run is being started, so that two callers do not start two.
     starting: tokio::sync::Mutex<()>,
-    /// How many runs are active: 0 or 1.
+    /// A run is active, or somebody else has the guest's disks by a [`Claim`].
     active: watch::Sender<bool>,
+    /// The agent is about to end.
+    stop: watch::Sender<bool>,
 }
 
 struct State {
@@ -115,6 +119,14 @@ pub enum Refused {
     /// The agent may not call FITRIM.
     #[error("the agent lacks CAP_SYS_ADMIN; it must run as root, outside of containers")]
     NotPrivileged,
+    /// A probe of a filesystem that a trim would leave out.
+    #[error("{mount} cannot be probed: {text}")]
+    Skipped {
+        /// Where it is mounted.
+        mount: String,
+        /// Why.
+        text: String,
+    },
     /// The agent is about to end.
     #[error("the agent is stopping")]
     Stopping,
@@ -143,6 +155,7 @@ impl Engine {
                 state: Mutex::new(State { active: None, runs, stopping: false }),
                 starting: tokio::sync::Mutex::new(()),
                 active: watch::channel(false).0,
+                stop: watch::channel(false).0,
             }),
         }
     }
@@ -152,12 +165,12 @@ impl Engine {
         &self.inner.boot_id
     }
 
-    /// Whether a run is active.
+    /// Whether a run or a probe is active.
     pub fn is_active(&self) -> bool {
         *self.inner.active.borrow()
     }
 
-    /// Waits until no run is active.
+    /// Waits until no run or probe is active.
     pub async fn wait_until_over(&self) {
         // An error would mean that the sender is gone; it is in `self`.
         let _ = self.inner.active.subscribe().wait_for(|active| !active).await;
@@ -231,13 +244,7 @@ impl Engine {
         S: Future<Output = Result<Survey, String>>,
     {
         let house = &self.inner.house;
-        if !privilege::may_trim(&house.roots) {
-            return Err(Refused::NotPrivileged);
-        }
-        let lock = TrimLock::take(&lock::folder(&house.roots)).map_err(|error| match error {
-            LockError::Busy { since_unix_secs } => Refused::Busy { since_unix_secs },
-            unusable @ LockError::Unusable { .. } => Refused::Lock(unusable),
-        })?;
+        let lock = self.admit()?;
         let survey = survey.await.map_err(Refused::Survey)?;
         let planned = plan::plan(&order, &survey, &house.kernel).map_err(Refused::NoSuchFilesystem)?;
         let roots = house.roots.clone();
@@ -267,6 +274,18 @@ impl Engine {
         self.inner.active.send_replace(true);
         tokio::spawn(self.clone().see_through(run, lock));
         Ok(feed)
+    }
+
+    /// The guest's lock, for whoever may call FITRIM at all.
+    fn admit(&self) -> Result<TrimLock, Refused> {
+        let roots = &self.inner.house.roots;
+        if !privilege::may_trim(roots) {
+            return Err(Refused::NotPrivileged);
+        }
+        TrimLock::take(&lock::folder(roots)).map_err(|error| match error {
+            LockError::Busy { since_unix_secs } => Refused::Busy { since_unix_secs },
+            unusable @ LockError::Unusable { .. } => Refused::Lock(unusable),
+        })
     }
 
     /// Drives a run to its end, keeps its report, and only then tells the listener.
@@ -343,6 +362,7 @@ impl Engine {
     /// kernel does not let go of is waited for.
     pub async fn shut_down(&self) {
         self.state().stopping = true;
+        self.inner.stop.send_replace(true);
         self.stop(StopReason::Shutdown);
         self.wait_until_over().await;
     }

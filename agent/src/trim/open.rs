@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// A directory of the superblock `id`, by its mount point.
-pub(super) fn open(roots: &Roots, mount: &Path, id: DevNum) -> Result<OwnedFd, Failure> {
+pub(crate) fn open(roots: &Roots, mount: &Path, id: DevNum) -> Result<OwnedFd, Failure> {
     let directory = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC)
@@ -78,7 +78,7 @@ fn superblock_of_mount(mountinfo: &str, mount_id: &str) -> Option<DevNum> {
 }
 
 /// How the filesystem is divided, where its type is one that may be cut and that can be read.
-pub(super) fn groups(
+pub(crate) fn groups(
     roots: &Roots,
     fs_type: &str,
     directory: &OwnedFd,

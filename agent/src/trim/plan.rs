@@ -97,7 +97,7 @@ fn planned_one(
 }
 
 /// What FITRIM's number means on this filesystem.
-fn claim_kind(fs_type: &str, kernel: &Release) -> ClaimKind {
+pub(crate) fn claim_kind(fs_type: &str, kernel: &Release) -> ClaimKind {
     if fs_type == "xfs" && kernel.is_at_least(XFS_ECHO.0, XFS_ECHO.1) {
         ClaimKind::RangeEcho
     } else {

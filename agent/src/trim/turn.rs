@@ -55,11 +55,11 @@ pub(super) struct Job {
 
 /// What is the same for all turns.
 #[derive(Debug)]
-pub(super) struct House {
-    pub(super) roots: Roots,
+pub(crate) struct House {
+    pub(crate) roots: Roots,
     /// The program whose `worker` verb is the worker: /proc/self/exe.
-    pub(super) worker: PathBuf,
-    pub(super) kernel: Release,
+    pub(crate) worker: PathBuf,
+    pub(crate) kernel: Release,
 }
 
 /// What the run tells a turn.
@@ -202,7 +202,7 @@ impl Turn {
         match worker.answer().await {
             Ok(Answer::Ready) => {}
             Ok(Answer::Err(errno)) => return Leave::Failed(refused("syncing", errno)),
-            Ok(Answer::Ok { .. }) | Err(_) => return Leave::WorkerDied,
+            Ok(_) | Err(_) => return Leave::WorkerDied,
         }
         let cut = Cut::of(&self.job.fs_type, groups, &self.house.kernel);
         let step = pace::step(self.job.pace, cut.total().unwrap_or(0));
@@ -233,12 +233,12 @@ impl Turn {
                 return Leave::Stopped;
             }
             if let Some((range, min_extent)) = arming {
-                match call(worker, Order { range, min_extent }).await {
+                match call(worker, Order::Trim { range, min_extent }).await {
                     Ok(_) => {}
                     Err(leave) => return leave,
                 }
             }
-            match call(worker, Order { range, min_extent: self.job.min_extent }).await {
+            match call(worker, Order::Trim { range, min_extent: self.job.min_extent }).await {
                 Ok(claimed) => self.tell(Note::Passed { range, claimed }),
                 Err(leave) => return leave,
             }
@@ -249,11 +249,11 @@ impl Turn {
 
 /// One FITRIM; what it claimed.
 async fn call(worker: &mut Worker, order: Order) -> Result<u64, Leave> {
-    worker.order(order).await.map_err(|_| Leave::WorkerDied)?;
+    worker.order(&order).await.map_err(|_| Leave::WorkerDied)?;
     match worker.answer().await {
         Ok(Answer::Ok { claimed, .. }) => Ok(claimed),
         Ok(Answer::Err(errno)) => Err(Leave::Failed(refused("FITRIM", errno))),
-        Ok(Answer::Ready) | Err(_) => Err(Leave::WorkerDied),
+        Ok(_) | Err(_) => Err(Leave::WorkerDied),
     }
 }
 
@@ -265,7 +265,7 @@ async fn stopped(control: &mut watch::Receiver<Control>) -> Leave {
     }
 }
 
-fn refused(what: &str, errno: Errno) -> Failure {
+pub(crate) fn refused(what: &str, errno: Errno) -> Failure {
     let (kind, meaning) = fitrim::explain(errno);
     let source = std::io::Error::from(errno);
     let errno = source.raw_os_error().unwrap_or_default();

@@ -1,4 +1,5 @@
 //! Domain ↔ proto. Generated messages go no further than here and `service.rs`.
 
+pub mod probe;
 pub mod run;
 pub mod survey;

@@ -138,11 +138,11 @@ fn progress(progress: Progress) -> v1::Progress {
     }
 }
 
-fn sent(sent: Sent) -> v1::Sent {
+pub(super) fn sent(sent: Sent) -> v1::Sent {
     v1::Sent { device_id: sent.device_id.to_string(), bytes: sent.discarded, written: sent.written }
 }
 
-fn failure(failure: Failure) -> v1::Failure {
+pub(super) fn failure(failure: Failure) -> v1::Failure {
     v1::Failure { kind: failure.kind.number(), errno: failure.errno, text: failure.text }
 }
 

@@ -13,5 +13,6 @@ mod calls;
 mod client;
 mod ends;
 mod old_kernel;
+mod probe;
 mod rig;
 mod trouble;

@@ -130,8 +130,6 @@ impl Asked<'_> {
                 .hint("host_may_trim, or host_may_probe for a probe, in the guest's agent.toml"),
             Refusal::Skipped => refused(Kind::AgentRefused, "a trim would leave this filesystem out")
                 .hint("trimtab survey names the reason"),
-            Refusal::NoRoom => refused(Kind::AgentRefused, "the guest's filesystem is too full for a probe's file")
-                .hint("make room in the guest, or probe another filesystem of the disk: --mount"),
         }
     }
 

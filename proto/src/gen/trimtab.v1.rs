@@ -856,6 +856,7 @@ pub enum FailureKind {
     Stuck = 5,
     Worker = 6,
     Gone = 7,
+    NoRoom = 8,
 }
 impl FailureKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -872,6 +873,7 @@ impl FailureKind {
             Self::Stuck => "FAILURE_KIND_STUCK",
             Self::Worker => "FAILURE_KIND_WORKER",
             Self::Gone => "FAILURE_KIND_GONE",
+            Self::NoRoom => "FAILURE_KIND_NO_ROOM",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -885,6 +887,7 @@ impl FailureKind {
             "FAILURE_KIND_STUCK" => Some(Self::Stuck),
             "FAILURE_KIND_WORKER" => Some(Self::Worker),
             "FAILURE_KIND_GONE" => Some(Self::Gone),
+            "FAILURE_KIND_NO_ROOM" => Some(Self::NoRoom),
             _ => None,
         }
     }
