@@ -1,53 +1,72 @@
 //! The disk as the guest sees it: whether it offers discard at all.
 
-use super::{DiskFacts, Finding, Layer, State};
+use super::{DiskFacts, Finding, Layer, State, words};
+use crate::model::guest::Device;
 
 /// `discard_granularity` 0 is the kernel's "cannot discard" (Documentation/ABI/stable/sysfs-block).
 pub(super) fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
+    // Without a guest there is nobody to pair with: the agent's finding says why.
+    if facts.survey.is_none() {
+        return Vec::new();
+    }
     let Some(disk) = facts.guest else {
-        return vec![Finding::new(
-            Layer::Device,
-            State::Unknown,
-            "no disk of the guest could be paired with it",
-        )];
+        return vec![
+            Finding::new(Layer::Device, State::Unknown, "no disk of the guest could be paired with it")
+                .short("not paired")
+                .fix("give it a serial, or name it in the inventory: guest = \"NAME\" under its [[vm.disk]]"),
+        ];
     };
     let mut found = Vec::new();
     if disk.provisioning_mode == "disabled" {
-        found.push(
-            Finding::new(
-                Layer::Scsi,
-                State::Cut,
-                "the guest's kernel has switched discards off after the disk refused one (provisioning_mode disabled)",
-            )
-            .fix("in the guest: reboot, or rescan the disk: echo 1 > /sys/class/block/DISK/device/rescan"),
-        );
+        found.push(switched_off(disk));
     }
     let front_end = match facts.host.front_end.as_str() {
         "" => "the disk",
         name => name,
     };
     found.push(match (disk.discard_granularity, disk.discard_max_bytes) {
-        (Some(0), _) | (_, Some(0)) if found.is_empty() => Finding::new(
-            Layer::Device,
-            State::Cut,
-            format!("{front_end} offers the guest no discard at all"),
-        )
-        .fix(
-            "give the VM a newer machine type (virtio-blk discards since 4.0 and guest kernel 5.0), or put the disk \
-             on virtio-scsi; needs a power cycle",
-        ),
-        (None, None) => Finding::new(Layer::Device, State::Unknown, "the guest does not say whether it can discard"),
-        (granularity, max) => Finding::new(
-            Layer::Device,
-            if found.is_empty() { State::Open } else { State::Note },
-            format!(
-                "{front_end}, granularity {} B, at most {} B a request",
-                granularity.unwrap_or(0),
-                max.unwrap_or(0)
-            ),
-        ),
+        (Some(0), _) | (_, Some(0)) if found.is_empty() => none_offered(facts, front_end),
+        (None, None) => {
+            Finding::new(Layer::Device, State::Unknown, "the guest does not say whether it can discard")
+                .short("device not known")
+        }
+        (_, max) => {
+            let max =
+                max.map(|bytes| format!(", up to {} a request", words::size(bytes))).unwrap_or_default();
+            let state = if found.is_empty() { State::Open } else { State::Note };
+            Finding::new(Layer::Device, state, format!("{front_end} offers discards{max}"))
+        }
     });
     found
+}
+
+/// sd's answer to one refused UNMAP (drivers/scsi/sd.c).
+fn switched_off(disk: &Device) -> Finding {
+    let finding = Finding::new(
+        Layer::Scsi,
+        State::Cut,
+        "the guest switched discards off after the disk refused one (provisioning_mode)",
+    )
+    .short("SCSI discard off");
+    let is_name = !disk.name.is_empty() && disk.name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match is_name {
+        true => finding
+            .fix("in the guest, have it look again (or reboot):")
+            .paste(format!("echo 1 > /sys/class/block/{}/device/rescan", disk.name)),
+        false => finding.fix("reboot the guest, or rescan the disk in it"),
+    }
+}
+
+fn none_offered(facts: &DiskFacts<'_>, front_end: &str) -> Finding {
+    let finding =
+        Finding::new(Layer::Device, State::Cut, format!("{front_end} offers the guest no discard at all"))
+            .short("no discard offered");
+    let what = "virtio-blk offers it with machine type 4.0 or newer and a guest kernel of 5.0 or newer, virtio-scsi \
+                always; either change needs a power cycle";
+    match words::virsh(facts, "edit") {
+        Some(edit) => finding.fix(format!("{what}:")).paste(edit),
+        None => finding.fix(what),
+    }
 }
 
 #[cfg(test)]

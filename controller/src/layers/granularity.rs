@@ -4,36 +4,39 @@ use super::{
     DiskFacts, Finding, Layer, State,
     extents::{free_below, smallest_piece},
     stack::filesystems_on,
+    words,
 };
 
 pub(super) fn finding(facts: &DiskFacts<'_>) -> Option<Finding> {
-    let piece = smallest_piece(facts)?;
     let (survey, disk) = facts.paired()?;
-    let granularity = disk.discard_granularity?;
+    // A disk that offers no discard is device.rs's to tell.
+    let granularity = disk.discard_granularity.filter(|bytes| *bytes > 0)?;
+    let Some(piece) = smallest_piece(facts) else {
+        let text = format!("{}: the image frees any block", words::size(granularity));
+        return Some(Finding::new(Layer::Granularity, State::Open, text));
+    };
     let held: u64 = filesystems_on(survey, &disk.id)
         .filter(|on| on.filesystem.skip.is_none())
         .filter_map(|on| free_below(on.filesystem, piece))
         .fold(0, u64::saturating_add);
-    if granularity == 0 || (granularity >= piece && held == 0) {
-        return None;
+    let (asked, frees) = (words::size(granularity), words::size(piece));
+    if granularity >= piece && held == 0 {
+        let text = format!("{asked} for pieces of {frees}");
+        return Some(Finding::new(Layer::Granularity, State::Open, text));
     }
-    let kib = |bytes: u64| bytes.checked_div(1024).unwrap_or(0);
-    let fragments = match held {
-        0 => String::new(),
-        _ => format!("; {} MiB of the free space lies in smaller pieces", kib(kib(held))),
+    let text = match held {
+        0 => format!("{asked} for pieces of {frees}: claims too much, frees the same"),
+        _ => format!("{} of free space in pieces below {frees}, which stay", words::size(held)),
     };
-    Some(
-        Finding::new(
-            Layer::Granularity,
-            State::Note,
-            format!(
-                "{granularity} B under {} KiB clusters: claims too much, frees the same{fragments}",
-                kib(piece)
-            ),
-        )
-        .held((held > 0).then_some(held))
-        .fix(format!("give the guest's disk discard_granularity={piece} (a device property of QEMU)")),
-    )
+    let mut finding = Finding::new(Layer::Granularity, State::Note, text).short("fragments");
+    if granularity < piece {
+        finding = finding.fix(format!(
+            "to make the claim honest and the trim faster, give the guest's disk discard_granularity={piece} (a \
+             property of QEMU's device; libvirt: <blockio discard_granularity='{piece}'/>, where it is new enough to \
+             keep that); it frees no more"
+        ));
+    }
+    Some(finding.held((held > 0).then_some(held)))
 }
 
 #[cfg(test)]
@@ -53,16 +56,20 @@ mod tests {
             FreeExtents { at_least_bytes: 1 << 20, bytes: 10 << 20 },
         ];
         let found = finding(&sample.facts()).unwrap();
-        assert_eq!(found.held_bytes, Some(40 << 20));
-        assert!(found.text.contains("40 MiB"), "{}", found.text);
+        assert_eq!((found.held_bytes, found.state), (Some(40 << 20), State::Note));
+        assert!(found.text.starts_with("40.0 MiB of free space"), "{}", found.text);
         sample.survey.filesystems[0].free_extents.clear();
-        assert_eq!(finding(&sample.facts()).unwrap().held_bytes, None);
+        let found = finding(&sample.facts()).unwrap();
+        assert_eq!((found.held_bytes, found.state), (None, State::Note));
         sample.guest_disk().discard_granularity = Some(65536);
-        assert_eq!(finding(&sample.facts()), None);
+        assert_eq!(finding(&sample.facts()).unwrap().state, State::Open);
     }
 
     #[test]
-    fn raw_has_no_cluster() {
-        assert_eq!(finding(&Sample::raw().facts()), None);
+    fn raw_frees_any_block() {
+        let mut sample = Sample::raw();
+        assert_eq!(finding(&sample.facts()).unwrap().state, State::Open);
+        sample.guest_disk().discard_granularity = Some(0);
+        assert_eq!(finding(&sample.facts()), None);
     }
 }

@@ -12,10 +12,17 @@ pub mod extents;
 mod filesystem;
 mod format;
 mod granularity;
+mod guest_use;
+mod host_filesystem;
 mod job;
+mod preallocation;
+mod protocol;
 pub mod sharing;
 pub mod stack;
+mod underneath;
+mod volume;
 pub mod way;
+mod words;
 
 use serde::Serialize;
 
@@ -94,6 +101,14 @@ impl Layer {
             Self::Volume => "volume",
             Self::Underneath => "underneath",
         }
+    }
+
+    /// Whether it lies below QEMU: the host's own storage.
+    pub fn is_on_host(self) -> bool {
+        matches!(
+            self,
+            Self::Protocol | Self::HostFilesystem | Self::Datastore | Self::Volume | Self::Underneath
+        )
     }
 
     /// Whether the guest's administrator mends it, rather than the host's.
@@ -186,11 +201,6 @@ impl Finding {
     }
 }
 
-/// A word of a shell command; a placeholder where no quoting can carry it (a zero byte).
-fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| "NAME".to_owned(), std::borrow::Cow::into_owned)
-}
-
 /// Why a disk is not trimmed now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Guard {
@@ -233,22 +243,40 @@ impl<'a> DiskFacts<'a> {
 /// What every layer does to this disk's discards, top to bottom.
 pub fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
     let mut all = filesystem::findings(facts);
+    all.extend(guest_use::findings(facts));
     all.extend(device::findings(facts));
     all.extend(granularity::finding(facts));
     all.push(drive::finding(facts));
     all.extend(format::findings(facts));
+    all.extend(preallocation::finding(facts));
     all.extend(backup::finding(facts));
     all.extend(job::finding(facts));
+    all.extend(protocol::findings(facts));
+    all.extend(host_filesystem::findings(facts));
     all.extend(datastore::finding(facts));
+    all.extend(volume::findings(facts));
+    all.extend(underneath::finding(facts));
     all
 }
 
-/// Why this disk must not be trimmed now; the first reason that is not overridden.
+/// Why this disk must not be trimmed now; the first reason that is not overridden. What passes by itself stands last: it
+/// is worth waiting for only where nothing else is in the way.
 pub fn guard(facts: &DiskFacts<'_>, anyway: &[Layer]) -> Option<Guard> {
-    [sharing::guard(facts), datastore::guard(facts), job::guard(facts)]
-        .into_iter()
-        .flatten()
-        .find(|guard| !anyway.contains(&guard.layer))
+    let mut reasons: Vec<Guard> = [
+        sharing::guard(facts),
+        format::guard(facts),
+        volume::guard(facts),
+        datastore::guard(facts),
+        preallocation::guard(facts),
+        filesystem::guard(facts),
+        job::guard(facts),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|guard| !anyway.contains(&guard.layer))
+    .collect();
+    reasons.sort_by_key(|guard| guard.passes_by_itself);
+    reasons.into_iter().next()
 }
 
 /// What the counters of a run said against a pair: nothing that this guest disk said belongs to this image.

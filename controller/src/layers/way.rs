@@ -2,7 +2,7 @@
 
 use trimtab_proto::words::SkipReason;
 
-use super::{Finding, Layer, State, quoted};
+use super::{Finding, Layer, State, words::quoted};
 use crate::model::{
     disk::{Link, Manager, VmFacts},
     endpoint::Endpoint,

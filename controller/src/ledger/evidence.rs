@@ -93,6 +93,12 @@ impl Evidence<'_> {
             })
     }
 
+    /// Why the image's allocation is no measure.
+    pub(super) fn unmeasured(&self) -> Option<&Finding> {
+        let about_the_image = |layer| matches!(layer, Layer::Volume | Layer::Format | Layer::Protocol);
+        self.findings.iter().find(|finding| finding.state == State::Unknown && about_the_image(finding.layer))
+    }
+
     pub(super) fn cut(&self, in_guest: bool) -> Option<&Finding> {
         self.findings
             .iter()

@@ -51,6 +51,15 @@ impl Verdict {
         }
     }
 
+    /// Where a layer cuts, by whose it is.
+    fn of_a_cut(cut: &Finding) -> Self {
+        match cut.layer {
+            layer if layer.is_in_guest() => Self::CutInGuest,
+            layer if layer.is_on_host() => Self::HeldOnHost,
+            _ => Self::CutInVmm,
+        }
+    }
+
     /// Counts as good in the exit code.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Reclaimed | Self::PartlyReclaimed | Self::AlreadyCompact)
@@ -120,7 +129,7 @@ fn not_trimmed(evidence: &Evidence<'_>) -> Option<Ruling> {
         );
     }
     let cut = evidence.not_started?;
-    let verdict = if cut.layer.is_in_guest() { Verdict::CutInGuest } else { Verdict::CutInVmm };
+    let verdict = Verdict::of_a_cut(cut);
     let because = format!(
         "{}: {}; not started, a trim would free nothing and make ext4 forget it (--anyway={0} starts it)",
         cut.layer.as_str(),
@@ -205,7 +214,7 @@ fn nothing_sent(evidence: &Evidence<'_>) -> Option<Ruling> {
 /// Rules 11 to 15: something was sent, or it is not known whether.
 fn lost_on_the_way(evidence: &Evidence<'_>) -> Option<Ruling> {
     if let Some(cut) = evidence.cut(false) {
-        return Some(Ruling::of(Verdict::CutInVmm, "11", cut));
+        return Some(Ruling::of(Verdict::of_a_cut(cut), "11", cut));
     }
     let sent = evidence.ledger.sent_bytes.is_some_and(|bytes| bytes > 0);
     match evidence.format? {
@@ -235,6 +244,9 @@ fn lost_on_the_way(evidence: &Evidence<'_>) -> Option<Ruling> {
 /// Rule 16: names the point that is missing.
 fn not_measurable(evidence: &Evidence<'_>) -> Ruling {
     let ledger = evidence.ledger;
+    if let Some(why) = evidence.unmeasured().filter(|_| ledger.freed_bytes.is_none()) {
+        return Ruling::of(Verdict::NotMeasurable, "16", why);
+    }
     let (missing, fix) = if ledger.freed_bytes.is_none() {
         ("the image's allocation could not be read", None)
     } else if ledger.sent_bytes.is_none() {

@@ -132,6 +132,13 @@ fn the_first_rule_that_holds() {
             "2a",
             CutInGuest,
         ),
+        (
+            "known to cut on the host",
+            Case::flat(Format::Raw, 0, 0)
+                .with(|c| c.not_started = Some(finding(Layer::HostFilesystem, State::Cut, None))),
+            "2a",
+            HeldOnHost,
+        ),
         ("shared extents", Case::raw().with(|c| (c.shared, c.gain) = (true, Some(0))), "3", HeldOnHost),
         ("shared, yet gained", Case::raw().with(|c| c.shared = true), "5", Reclaimed),
         ("cancelled after much", Case::raw().with(|c| c.cut_short = Some("deadline")), "4", PartlyReclaimed),
@@ -188,6 +195,41 @@ fn the_first_rule_that_holds() {
         ),
         ("ext4's memory", Case::flat(Format::Raw, 0, 0), "10", CutInGuest),
         ("discard=ignore", Case::flat(Format::Qcow2, GIB, 0).drive(State::Cut), "11", CutInVmm),
+        (
+            "NFS before 4.2, trimmed anyway",
+            Case::flat(Format::Qcow2, GIB, 0)
+                .with(|c| c.findings.push(finding(Layer::HostFilesystem, State::Cut, None))),
+            "11",
+            HeldOnHost,
+        ),
+        (
+            "a note that holds a figure",
+            Case::raw().with(|c| c.findings.push(finding(Layer::Filesystem, State::Note, Some(GIB)))),
+            "4",
+            PartlyReclaimed,
+        ),
+        (
+            "notes without a figure hold nothing",
+            Case::raw().with(|c| {
+                c.findings.push(finding(Layer::Filesystem, State::Note, None));
+                c.findings.push(finding(Layer::Backup, State::Note, None));
+            }),
+            "5",
+            Reclaimed,
+        ),
+        (
+            "clusters that QEMU was told to keep",
+            Case::flat(Format::Qcow2, GIB, GIB)
+                .with(|c| c.findings.push(finding(Layer::Format, State::Holds, Some(GIB)))),
+            "14",
+            HeldOnHost,
+        ),
+        (
+            "a RAID of the guest that offers none",
+            Case::flat(Format::Raw, 0, 0).with(|c| c.findings = vec![finding(Layer::Md, State::Cut, None)]),
+            "8",
+            CutInGuest,
+        ),
         ("dropped, by counters", Case::flat(Format::Raw, GIB, 0).drive(State::Unknown), "12", CutInVmm),
         ("only holes", Case::flat(Format::Raw, GIB, GIB).drive(State::Unknown), "13", AlreadyCompact),
         (
@@ -219,6 +261,15 @@ fn the_first_rule_that_holds() {
         (
             "raw without QMP, drive not known",
             Case::flat(Format::Raw, GIB, 0).drive(State::Unknown).with(|c| c.counted(Some(GIB), None, 0)),
+            "16",
+            NotMeasurable,
+        ),
+        (
+            "a thick volume",
+            Case::flat(Format::Raw, GIB, GIB).with(|c| {
+                c.ledger.freed_bytes = None;
+                c.findings.push(finding(Layer::Volume, State::Unknown, None));
+            }),
             "16",
             NotMeasurable,
         ),
@@ -278,4 +329,15 @@ fn every_verdict_that_is_not_good_says_why() {
         let ruling = case.ruling();
         assert!(!ruling.because.is_empty() && ruling.fix.is_some(), "{ruling:?}");
     }
+}
+
+#[test]
+fn what_is_not_measured_says_why() {
+    let case = Case::flat(Format::Raw, GIB, GIB).with(|c| {
+        c.ledger.freed_bytes = None;
+        c.findings.push(finding(Layer::Volume, State::Unknown, None));
+    });
+    let ruling = case.ruling();
+    assert_eq!(ruling.because, "volume: text");
+    assert!(ruling.fix.is_some());
 }

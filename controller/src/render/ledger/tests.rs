@@ -71,9 +71,10 @@ async fn held_by_a_snapshot_and_an_echo() {
     insta::assert_snapshot!(screen("web-12", &vm).await, @r"
     web-12 sda  /guests/a.img  qcow2, ext4                                       held on host        0 B
       claimed 28.0 GiB* -> sent 28.0 GiB -> arrived 0 B -> freed 0 B                    30.0 -> 30.0 GiB
-      format: an internal snapshot keeps the clusters that the guest frees
-      fix  list them with `qemu-img snapshot -l -U IMAGE`; deleting one gives its clusters back for
-           good, so that is yours to choose
+      format: an internal snapshot keeps what the guest frees
+      fix  deleting a snapshot gives its clusters back, and there is no way back to it: if you no longer
+           need it, qemu-img snapshot -d NAME with the VM off, or HMP's delvm; which there are:
+           qemu-img snapshot -l -U /guests/a.img
     * xfs returns the range it was asked for, whatever was free in it
     ");
 }

@@ -94,7 +94,8 @@ fn in_the_way(look: &Look, disk: &DiskLook, findings: &[Finding]) -> InTheWay {
     if let Some(cut) = layers::known_cut(findings) {
         return way(&cut.short, Way::Cut);
     }
-    let unproven = |finding: &&Finding| finding.layer == Layer::Drive && finding.state == State::Unknown;
+    let decides = |layer| matches!(layer, Layer::Drive | Layer::Format | Layer::Protocol | Layer::Volume);
+    let unproven = |finding: &&Finding| decides(finding.layer) && finding.state == State::Unknown;
     let holder = findings.iter().find(|finding| finding.state == State::Holds);
     match holder.or_else(|| findings.iter().find(unproven)) {
         Some(finding) => {
