@@ -16,6 +16,7 @@ mod limits;
 mod line;
 mod mux;
 mod order;
+mod qga;
 mod status;
 mod stream;
 pub mod text;
@@ -23,5 +24,6 @@ mod way;
 
 pub use client::AgentClient;
 pub use limits::{Budget, Limits};
+pub use qga::Qga;
 pub use stream::TrimStream;
 pub use way::GuestWay;

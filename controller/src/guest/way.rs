@@ -1,14 +1,14 @@
 //! [`GuestWay`]: how one VM's guest is spoken to, or why it cannot be.
 
-use super::{AgentClient, Limits, TrimStream};
+use super::{AgentClient, Limits, Qga, TrimStream, qga::QgaRun};
 use crate::{
     model::{
         guest::{AgentInfo, GuestSurvey},
-        run::{RunReport, SteerOrder, TrimOrder},
+        run::{RunEvent, RunReport, SteerOrder, TrimOrder},
         trouble::{Kind, Trouble},
         vm::Vm,
     },
-    trim::ports::Guest,
+    trim::ports::{Guest, RunStream},
 };
 
 /// The way to a guest.
@@ -16,6 +16,8 @@ use crate::{
 pub enum GuestWay {
     /// Our agent.
     Agent(AgentClient),
+    /// qemu-ga, through libvirt.
+    Qga(Qga),
     /// None is known; each call answers with this.
     None(Trouble),
 }
@@ -32,35 +34,65 @@ impl GuestWay {
             ),
         }
     }
+}
 
-    fn agent(&self) -> Result<&AgentClient, Trouble> {
+/// A run in a guest, by whoever does it.
+pub enum WayRun {
+    /// Our agent's stream.
+    Agent(Box<TrimStream>),
+    /// qemu-ga's beginning and end.
+    Qga(QgaRun),
+}
+
+impl RunStream for WayRun {
+    async fn next(&mut self) -> Option<Result<RunEvent, Trouble>> {
         match self {
-            Self::Agent(agent) => Ok(agent),
-            Self::None(trouble) => Err(trouble.clone()),
+            Self::Agent(stream) => stream.next().await,
+            Self::Qga(run) => run.next().await,
         }
     }
 }
 
 impl Guest for GuestWay {
-    type Run = TrimStream;
+    type Run = WayRun;
 
     async fn hello(&self) -> Result<AgentInfo, Trouble> {
-        self.agent()?.hello().await
+        match self {
+            Self::Agent(agent) => agent.hello().await,
+            Self::Qga(qga) => qga.hello().await,
+            Self::None(trouble) => Err(trouble.clone()),
+        }
     }
 
     async fn survey(&self) -> Result<GuestSurvey, Trouble> {
-        self.agent()?.survey().await
+        match self {
+            Self::Agent(agent) => agent.survey().await,
+            Self::Qga(qga) => qga.survey().await,
+            Self::None(trouble) => Err(trouble.clone()),
+        }
     }
 
-    async fn trim(&self, order: &TrimOrder) -> Result<TrimStream, Trouble> {
-        self.agent()?.trim(order).await
+    async fn trim(&self, order: &TrimOrder) -> Result<WayRun, Trouble> {
+        match self {
+            Self::Agent(agent) => agent.trim(order).await.map(|stream| WayRun::Agent(Box::new(stream))),
+            Self::Qga(qga) => qga.trim(order).await.map(WayRun::Qga),
+            Self::None(trouble) => Err(trouble.clone()),
+        }
     }
 
     async fn steer(&self, order: &SteerOrder) -> Result<RunReport, Trouble> {
-        self.agent()?.steer(order).await
+        match self {
+            Self::Agent(agent) => agent.steer(order).await,
+            Self::Qga(qga) => qga.steer(order).await,
+            Self::None(trouble) => Err(trouble.clone()),
+        }
     }
 
     async fn get_run(&self, run_id: &str) -> Result<RunReport, Trouble> {
-        self.agent()?.get_run(run_id).await
+        match self {
+            Self::Agent(agent) => agent.get_run(run_id).await,
+            Self::Qga(qga) => qga.get_run(run_id).await,
+            Self::None(trouble) => Err(trouble.clone()),
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::model::{
     disk::{DiskCounters, DriveDiscard, FreedClusters, HostDisk, SaidBy, VmFacts, VmState},
     guest::{AgentInfo, Device, Filesystem, GuestSurvey, Identity, Policy},
     image::{Allocation, Datastore, Format, Image, ImageFacts, Place, Qcow2Header, Underneath},
+    vm::Via,
 };
 
 pub(crate) const HEADER: Qcow2Header = Qcow2Header {
@@ -137,6 +138,7 @@ pub(crate) fn host_disk(device: &str, image: &str) -> HostDisk {
 
 pub(crate) fn agent_info() -> AgentInfo {
     AgentInfo {
+        via: Via::Agent,
         version: "0.1.0".into(),
         kernel: "6.1.0".into(),
         boot_id: "b".into(),

@@ -8,6 +8,7 @@ use crate::model::{
     endpoint::Endpoint,
     guest::GuestSurvey,
     trouble::{Kind, Trouble},
+    vm::Via,
 };
 
 /// What link and agent do, in this order.
@@ -23,6 +24,9 @@ pub fn findings(
 
 fn link(vm: &VmFacts, endpoint: Option<&Endpoint>, guest: &Result<GuestSurvey, Trouble>) -> Finding {
     match (endpoint, vm.link) {
+        _ if guest.as_ref().is_ok_and(|survey| survey.agent.via == Via::Qga) => {
+            Finding::new(Layer::Link, State::Open, "through libvirt, by the channel of qemu-ga")
+        }
         (Some(endpoint), _) if leads_into_the_guest(guest) => {
             Finding::new(Layer::Link, State::Open, format!("reached at {endpoint}"))
         }
@@ -76,11 +80,19 @@ fn agent(guest: &Result<GuestSurvey, Trouble>) -> Vec<Finding> {
         Err(trouble) => return vec![unanswered(trouble)],
     };
     let info = &survey.agent;
-    let mut found = vec![Finding::new(
-        Layer::Agent,
-        State::Open,
-        format!("trimtab-agent {}, Linux {}", info.version, info.kernel),
-    )];
+    let mut found = vec![match info.via {
+        Via::Agent => Finding::new(
+            Layer::Agent,
+            State::Open,
+            format!("trimtab-agent {}, Linux {}", info.version, info.kernel),
+        ),
+        Via::Qga => Finding::new(
+            Layer::Agent,
+            State::Note,
+            format!("qemu-ga, Linux {}: trims all at once; no claims, no progress, no cancel", info.kernel),
+        )
+        .fix("install trimtab-agent in the guest to see what is claimed and sent, and to choose what is trimmed"),
+    }];
     if !info.policy.host_may_trim {
         found.push(
             Finding::new(
@@ -163,6 +175,14 @@ mod tests {
         for (name, vm, endpoint, guest, expected) in cases {
             assert_eq!(states(&vm, endpoint, &guest)[0], (Layer::Link, expected), "{name}");
         }
+    }
+
+    #[test]
+    fn qemu_ga_is_a_way_without_vsock() {
+        let mut survey = Sample::raw().survey;
+        survey.agent.via = Via::Qga;
+        let vm = VmFacts { link: Link::Missing, ..VmFacts::default() };
+        assert_eq!(states(&vm, None, &Ok(survey)), [(Layer::Link, State::Open), (Layer::Agent, State::Note)]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::model::{
 pub enum PairedBy {
     /// The inventory names the guest's disk.
     Inventory,
+    /// libvirt says which of its disks the guest's is.
+    Libvirt,
     /// The same serial.
     Serial,
     /// The same world-wide name.
@@ -30,6 +32,7 @@ impl PairedBy {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Inventory => "the inventory",
+            Self::Libvirt => "libvirt",
             Self::Serial => "serial",
             Self::Wwn => "wwn",
             Self::Address => "address",
@@ -59,8 +62,9 @@ type Rule = fn(&HostDisk, &Device) -> bool;
 /// counts only where it is unique on both sides.
 pub fn pair(host: &[HostDisk], survey: &GuestSurvey) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
-    let rules: [(PairedBy, Rule); 5] = [
+    let rules: [(PairedBy, Rule); 6] = [
         (PairedBy::Inventory, named),
+        (PairedBy::Libvirt, same_target),
         (PairedBy::Serial, same_serial),
         (PairedBy::Wwn, same_wwn),
         (PairedBy::Address, same_address),
@@ -94,6 +98,10 @@ pub fn pair(host: &[HostDisk], survey: &GuestSurvey) -> Vec<Pair> {
 
 fn named(host: &HostDisk, guest: &Device) -> bool {
     host.guest_name.as_deref() == Some(guest.name.as_str())
+}
+
+fn same_target(host: &HostDisk, guest: &Device) -> bool {
+    guest.identity.target.is_some() && host.target == guest.identity.target
 }
 
 fn same_serial(host: &HostDisk, guest: &Device) -> bool {

@@ -162,6 +162,28 @@ impl Domain {
         Ok(described.into_iter().filter_map(Result::ok).collect())
     }
 
+    /// virDomainGetGuestInfo() of a virDomainGuestInfoTypes.
+    pub(super) fn guest_info(&self, types: c_uint) -> Result<Vec<Number>, Refused> {
+        let mut count = 0;
+        let mut list: sys::virTypedParameterPtr = ptr::null_mut();
+        // SAFETY: the domain is referenced; libvirt stores an array of its own in `list` and its length in `count`.
+        done(unsafe {
+            sys::virDomainGetGuestInfo(self.0.as_ptr(), types, &raw mut list, &raw mut count, 0)
+        })?;
+        // SAFETY: libvirt has filled the array with `count` parameters; it is ours to free, once.
+        unsafe {
+            let numbers = numbers(list, count);
+            sys::virTypedParamsFree(list, count);
+            Ok(numbers)
+        }
+    }
+
+    /// virDomainFSTrim() of everything that is mounted in the guest.
+    pub(super) fn fs_trim(&self, minimum: u64) -> Result<(), Refused> {
+        // SAFETY: the domain is referenced; without a mount point libvirt asks for all of them.
+        done(unsafe { sys::virDomainFSTrim(self.0.as_ptr(), ptr::null(), minimum, 0) }).map(drop)
+    }
+
     /// virDomainQemuMonitorCommand(): one command of QMP, and its answer. Taints the domain.
     pub(super) fn monitor(&self, command: &str) -> Result<String, Refused> {
         let command = text(command)?;

@@ -3,6 +3,7 @@
 //! Connect, ask, disconnect: each question is a connection of its own, on a thread of its own, with a deadline. A
 //! daemon that hangs costs that deadline and one thread, which ends with the program.
 
+pub mod agent;
 #[cfg(not(feature = "libvirt"))]
 #[path = "absent.rs"]
 mod ffi;

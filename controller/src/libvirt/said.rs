@@ -43,12 +43,19 @@ pub(super) const AUTH_FAILED: c_int = 45;
 pub(super) const OPERATION_INVALID: c_int = 55;
 /// VIR_ERR_OPERATION_TIMEOUT: another call holds the domain.
 pub(super) const OPERATION_TIMEOUT: c_int = 68;
+/// VIR_ERR_ARGUMENT_UNSUPPORTED: the domain has no channel for qemu-ga.
+pub(super) const ARGUMENT_UNSUPPORTED: c_int = 74;
 /// VIR_ERR_AUTH_CANCELLED.
 pub(super) const AUTH_CANCELLED: c_int = 79;
+/// VIR_ERR_AGENT_UNRESPONSIVE: qemu-ga is not connected, or does not answer.
+pub(super) const AGENT_UNRESPONSIVE: c_int = 86;
 /// VIR_ERR_ACCESS_DENIED: polkit's rules for single calls.
 pub(super) const ACCESS_DENIED: c_int = 88;
 /// VIR_ERR_AUTH_UNAVAILABLE: polkit has nobody to ask.
 pub(super) const AUTH_UNAVAILABLE: c_int = 94;
+
+/// VIR_ERR_AGENT_UNSYNCED: qemu-ga answers what nobody asked.
+pub(super) const AGENT_UNSYNCED: c_int = 97;
 
 /// virDomainBlockJobInfo.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,8 +3,9 @@
 use std::io;
 
 use super::said::{
-    ACCESS_DENIED, AUTH_CANCELLED, AUTH_FAILED, AUTH_UNAVAILABLE, Access, NO_CONNECT, NO_DOMAIN,
-    NOT_BUILT_IN, OPERATION_DENIED, OPERATION_INVALID, Refused, SYSTEM_ERROR,
+    ACCESS_DENIED, AGENT_UNRESPONSIVE, AGENT_UNSYNCED, ARGUMENT_UNSUPPORTED, AUTH_CANCELLED, AUTH_FAILED,
+    AUTH_UNAVAILABLE, Access, NO_CONNECT, NO_DOMAIN, NOT_BUILT_IN, OPERATION_DENIED, OPERATION_INVALID,
+    Refused, SYSTEM_ERROR,
 };
 use crate::{
     blocking::NotDone,
@@ -46,6 +47,11 @@ pub(super) fn failed(uri: &Uri, domain: &str, refused: &Refused) -> Trouble {
     match refused.code {
         NO_DOMAIN => Trouble::new(Kind::VmOff, format!("libvirt ({uri}) has no domain {domain} any more"))
             .hint("it was undefined, or was transient and has ended; `trimtab list` shows all"),
+        ARGUMENT_UNSUPPORTED | AGENT_UNRESPONSIVE | AGENT_UNSYNCED => {
+            Trouble::new(Kind::NoAgent, format!("libvirt ({uri}), domain {domain}: {text}")).hint(
+                "is there a channel org.qemu.guest_agent.0, and does qemu-guest-agent run in the guest?",
+            )
+        }
         // Said where the domain has ended between two calls.
         OPERATION_INVALID => Trouble::new(Kind::VmOff, format!("libvirt ({uri}), domain {domain}: {text}"))
             .hint("it has ended or changed meanwhile; try again"),
@@ -109,6 +115,8 @@ mod tests {
         for (code, expected) in [
             (NO_DOMAIN, Kind::VmOff),
             (OPERATION_INVALID, Kind::VmOff),
+            (AGENT_UNRESPONSIVE, Kind::NoAgent),
+            (ARGUMENT_UNSUPPORTED, Kind::NoAgent),
             (OPERATION_DENIED, Kind::NoPermission),
             (ACCESS_DENIED, Kind::NoPermission),
             (9, Kind::LibvirtRefused),

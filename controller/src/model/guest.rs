@@ -1,11 +1,14 @@
 //! What a guest said of itself, after [`crate::guest::check`] bounded it. Its texts are still a guest's texts: escape
 //! them where they are shown, and never use one as a path.
 
+use super::vm::Via;
 use trimtab_proto::words::{DeviceKind, DeviceUse, Pace, SkipReason, Wire};
 
 /// Who answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AgentInfo {
+    /// Which program it is.
+    pub via: Via,
     /// Its package's version.
     pub version: String,
     /// uname -r.
@@ -174,6 +177,8 @@ pub struct Identity {
     pub scsi_hctl: String,
     /// "0000:00:04.0".
     pub pci_address: String,
+    /// The host's name of the disk, where the host's own side says that it is that one (libvirt's target).
+    pub target: Option<String>,
 }
 
 /// fstrim.timer.

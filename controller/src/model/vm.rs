@@ -19,6 +19,29 @@ pub struct Vm {
     pub disks: Vec<DeclaredDisk>,
 }
 
+/// Who trims in a guest.
+#[derive(
+    Clone, Copy, PartialEq, Eq, Hash, Debug, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// trimtab-agent, over vsock.
+    #[default]
+    Agent,
+    /// qemu-ga, through libvirt.
+    Qga,
+}
+
+impl Via {
+    /// The word of JSON, the inventory and `--via`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Qga => "qga",
+        }
+    }
+}
+
 /// A `[[vm.disk]]` of the inventory: all there is without QMP, or beside it what QMP cannot tell.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeclaredDisk {

@@ -3,11 +3,12 @@
 //! A filesystem is trimmed only when every disk below it takes part.
 
 use crate::{
-    layers::{self, Finding, Guard},
+    layers::{self, Finding, Guard, Layer},
     model::{
         guest::{Filesystem, GuestSurvey},
         run::Target,
         trouble::{Kind, Trouble},
+        vm::Via,
     },
     trim::{
         look::{DiskLook, Look},
@@ -41,15 +42,23 @@ pub struct Choice {
 
 /// Decides. A name in `--disk` or `--mount` that fits nothing is an error that lists what there is.
 pub fn choose(look: &Look, survey: &GuestSurvey, options: &TrimOptions) -> Result<Choice, Trouble> {
+    let all_at_once = survey.agent.via == Via::Qga;
+    if all_at_once {
+        check_all_at_once(options)?;
+    }
     check_names(look, survey, options)?;
-    let decisions: Vec<Decision> =
+    let mut decisions: Vec<Decision> =
         look.disks.iter().map(|disk| decide(look, survey, disk, options)).collect();
+    if all_at_once {
+        hold_all_back(look, &mut decisions);
+    }
     let targets = survey
         .filesystems
         .iter()
-        .filter(|fs| fs.skip.is_none() && !fs.leaf_ids.is_empty())
+        .filter(|fs| fs.skip.is_none() && (all_at_once || !fs.leaf_ids.is_empty()))
         .filter(|fs| options.mounts.is_empty() || options.mounts.contains(&fs.mount))
         .filter(|fs| fs.leaf_ids.iter().all(|leaf| takes_part(look, &decisions, leaf, options)))
+        .filter(|_| !all_at_once || decisions.contains(&Decision::Go))
         .map(|fs| Target { filesystem_id: fs.id.clone(), min_extent_bytes: options.min_extent_bytes })
         .collect();
     Ok(Choice { decisions, targets })
@@ -71,6 +80,44 @@ fn decide(look: &Look, survey: &GuestSurvey, disk: &DiskLook, options: &TrimOpti
     match layers::known_cut(&look.findings(disk)) {
         Some(cut) if !options.anyway.contains(&cut.layer) => Decision::Cut(cut.clone()),
         _ => Decision::Go,
+    }
+}
+
+/// What qemu-ga cannot be asked for.
+fn check_all_at_once(options: &TrimOptions) -> Result<(), Trouble> {
+    let asked = [
+        ("--disk", !options.disks.is_empty()),
+        ("--mount", !options.mounts.is_empty()),
+        ("--pace", options.pace.is_some()),
+        ("--again", options.again),
+        ("--also-type", !options.also_types.is_empty()),
+    ];
+    match asked.iter().find(|(_, is_asked)| *is_asked) {
+        Some((option, _)) => Err(Trouble::new(
+            Kind::Usage,
+            format!("qemu-ga trims all of a guest at once, as fast as it goes: it cannot do {option}"),
+        )
+        .hint("leave the option out, or install trimtab-agent in the guest")),
+        None => Ok(()),
+    }
+}
+
+/// Who trims all disks at once trims none while one of them must not be trimmed.
+fn hold_all_back(look: &Look, decisions: &mut [Decision]) {
+    let held = look.disks.iter().zip(&*decisions).find_map(|(disk, decision)| {
+        let (layer, why, passes_by_itself) = match decision {
+            Decision::Go | Decision::NotAsked => return None,
+            Decision::Guarded(guard) => (guard.layer, &guard.text, guard.passes_by_itself),
+            Decision::Cut(cut) => (cut.layer, &cut.text, false),
+            Decision::Unreadable(trouble) => (Layer::HostFilesystem, &trouble.text, false),
+        };
+        let name = disk.host.target.as_ref().unwrap_or(&disk.host.device);
+        let text = format!("qemu-ga would trim all disks at once, and {name} must not be: {why}");
+        Some(Guard { layer, text, short: "another disk".to_owned(), passes_by_itself })
+    });
+    let Some(guard) = held else { return };
+    for decision in decisions.iter_mut().filter(|decision| **decision == Decision::Go) {
+        *decision = Decision::Guarded(guard.clone());
     }
 }
 
@@ -201,6 +248,23 @@ mod tests {
         let named = TrimOptions { disks: vec!["disk0".into()], ..TrimOptions::default() };
         look.disks[0].host = host_disk("disk0", "/a");
         assert!(targets(&look, &named).is_empty(), "it was not asked for by name");
+    }
+
+    #[test]
+    fn qemu_ga_trims_all_or_nothing() {
+        let mut cut = Sample::raw();
+        cut.host.discard = DriveDiscard::Ignore;
+        let mut look = look_of(&[Sample::raw(), cut]);
+        assert_eq!(targets(&look, &TrimOptions::default()), ["8:1"]);
+        look.guest.as_mut().unwrap().agent.via = Via::Qga;
+        let choice = choose(&look, look.survey().unwrap(), &TrimOptions::default()).unwrap();
+        assert!(choice.targets.is_empty());
+        assert!(matches!(&choice.decisions[0], Decision::Guarded(guard) if guard.layer == Layer::Drive));
+        let anyway = TrimOptions { anyway: vec![Layer::Drive], ..TrimOptions::default() };
+        assert_eq!(targets(&look, &anyway).len(), 2);
+        let again = TrimOptions { again: true, ..TrimOptions::default() };
+        let trouble = choose(&look, look.survey().unwrap(), &again).unwrap_err();
+        assert!(trouble.text.contains("--again"), "{trouble}");
     }
 
     #[test]

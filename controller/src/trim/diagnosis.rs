@@ -42,8 +42,9 @@ impl Diagnosis {
 
     /// Nothing cuts, and everything that matters could be read.
     pub fn is_open(&self) -> bool {
-        let way =
-            self.way.iter().any(|finding| finding.layer == Layer::Agent && finding.state == State::Open);
+        let way = self.way.iter().any(|finding| {
+            finding.layer == Layer::Agent && matches!(finding.state, State::Open | State::Note)
+        });
         way && self.way_cut().is_none() && self.disks.iter().all(DiskDiagnosis::is_open)
     }
 }

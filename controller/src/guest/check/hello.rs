@@ -6,11 +6,15 @@ use super::{
     MAX_WORDS, Nonsense,
     field::{required, word, words},
 };
-use crate::model::guest::{AgentInfo, Policy};
+use crate::model::{
+    guest::{AgentInfo, Policy},
+    vm::Via,
+};
 
 /// Checks who answers.
 pub fn hello(reply: v1::HelloReply) -> Result<AgentInfo, Nonsense> {
     Ok(AgentInfo {
+        via: Via::Agent,
         version: word("agent_version", reply.agent_version)?,
         kernel: word("kernel", reply.kernel)?,
         boot_id: word("boot_id", reply.boot_id)?,

@@ -135,6 +135,7 @@ fn identity(identity: v1::Identity) -> Result<Identity, Nonsense> {
         wwid: text("wwid", identity.wwid, MAX_NAME_BYTES)?,
         scsi_hctl: word_or_none("scsi_hctl", identity.scsi_hctl)?,
         pci_address: word_or_none("pci_address", identity.pci_address)?,
+        target: None,
     })
 }
 

@@ -25,7 +25,7 @@ pub struct TrimDocument {
 struct VmJson {
     name: String,
     run_id: Option<String>,
-    via: &'static str,
+    via: Option<&'static str>,
     stop: Option<String>,
     settled: Option<bool>,
     error: Option<Trouble>,
@@ -126,7 +126,7 @@ fn vm(name: &str, result: &Result<TurnOutcome, Trouble>) -> VmJson {
     VmJson {
         name: name.to_owned(),
         run_id: run.map(|run| run.run_id.clone()),
-        via: "agent",
+        via: outcome.map(|outcome| outcome.agent.via.as_str()),
         stop: run.and_then(|run| run.stop).map(|stop| stop.to_string()),
         settled: run.map(|run| run.settled),
         error: match result {
