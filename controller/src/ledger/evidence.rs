@@ -61,6 +61,13 @@ impl Evidence<'_> {
         self.ledger.sent_bytes == Some(0)
     }
 
+    /// Nothing tells what was sent, and less than T was there to be freed.
+    pub(super) fn nothing_to_free_whatever_was_sent(&self) -> bool {
+        self.ledger.sent_bytes.is_none()
+            && self.ledger.freed_bytes.is_some()
+            && self.slack_before.is_some_and(|slack| slack.max_bytes < self.threshold_bytes())
+    }
+
     /// The datastore gained next to nothing of what the image gave up.
     fn gained_nothing(&self) -> bool {
         match (self.datastore_gain_bytes, self.ledger.freed_bytes) {

@@ -217,6 +217,11 @@ fn lost_on_the_way(evidence: &Evidence<'_>) -> Option<Ruling> {
         return Some(Ruling::of(Verdict::of_a_cut(cut), "11", cut));
     }
     let sent = evidence.ledger.sent_bytes.is_some_and(|bytes| bytes > 0);
+    if evidence.nothing_to_free_whatever_was_sent() {
+        return Some(Ruling::new(Verdict::AlreadyCompact, "9", "there was nothing to free").on_guests_word());
+    }
+    // Where nothing tells what was sent, a layer of the guest may have dropped all of it.
+    let told = evidence.ledger.sent_bytes.is_some();
     match evidence.format? {
         Format::Raw if sent && evidence.ledger.arrived_bytes == Some(0) => Some(
             Ruling::new(
@@ -232,7 +237,7 @@ fn lost_on_the_way(evidence: &Evidence<'_>) -> Option<Ruling> {
         }
         Format::Qcow2 => match evidence.format_holder() {
             Some(holder) => Some(Ruling::of(Verdict::HeldOnHost, "14", holder)),
-            None if evidence.path_is_open() && evidence.ledger.freed_bytes.is_some() => {
+            None if told && evidence.path_is_open() && evidence.ledger.freed_bytes.is_some() => {
                 Some(Ruling::new(Verdict::AlreadyCompact, "15", "there was nothing to free"))
             }
             None => None,
@@ -251,7 +256,8 @@ fn not_measurable(evidence: &Evidence<'_>) -> Ruling {
         ("the image's allocation could not be read", None)
     } else if ledger.sent_bytes.is_none() {
         (
-            "the guest's kernel does not count discards (before 4.18), or its disk is not paired with this image",
+            "nothing tells what the guest sent: qemu-ga does not say it, kernels before 4.18 do not count it, and a \
+             disk that is paired with no image is not asked for it",
             None,
         )
     } else if ledger.arrived_bytes.is_none() {

@@ -253,6 +253,21 @@ fn the_first_rule_that_holds() {
         ),
         ("a healthy second trim", Case::flat(Format::Qcow2, GIB, 0), "15", AlreadyCompact),
         (
+            "nobody says what was sent, and there was little to free",
+            Case::flat(Format::Qcow2, 0, 0).with(|c| {
+                c.counted(None, None, 0);
+                c.slack_before = slack(0, GIB / 100);
+            }),
+            "9",
+            AlreadyCompact,
+        ),
+        (
+            "nobody says what was sent: a layer of the guest may have dropped it",
+            Case::flat(Format::Qcow2, 0, 0).with(|c| c.counted(None, None, 0)),
+            "16",
+            NotMeasurable,
+        ),
+        (
             "qcow2, drive not known",
             Case::flat(Format::Qcow2, GIB, 0).drive(State::Unknown),
             "16",
