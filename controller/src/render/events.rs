@@ -18,6 +18,7 @@ pub struct EventLine<'a> {
 #[serde(tag = "event", rename_all = "snake_case")]
 enum EventJson {
     Stage { stage: &'static str },
+    Warning { layer: &'static str, text: String },
     Filesystem { mount: String, state: Wire<FilesystemState>, claimed_bytes: Option<u64> },
     Progress { mount: String, passed_bytes: Option<u64>, of_bytes: u64, sent_bytes: Option<u64> },
 }
@@ -27,6 +28,7 @@ impl<'a> EventLine<'a> {
     pub fn new(vm: &'a str, event: TurnEvent, time: jiff::Timestamp) -> Self {
         let event = match event {
             TurnEvent::Stage(stage) => EventJson::Stage { stage: word(stage) },
+            TurnEvent::Warning { layer, text } => EventJson::Warning { layer: layer.as_str(), text },
             TurnEvent::Filesystem { mount, state, claimed_bytes } => {
                 EventJson::Filesystem { mount, state, claimed_bytes }
             }

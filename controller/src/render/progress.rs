@@ -41,6 +41,10 @@ impl Progress {
 
     /// Shows one event of one VM.
     pub fn show(&self, vm: &str, event: &TurnEvent) {
+        // Not to be overwritten by the next event.
+        if let TurnEvent::Warning { .. } = event {
+            return self.note(&format!("{vm}: {}", sentence(event)));
+        }
         match self {
             Self::Hidden => {}
             Self::Lines => {
@@ -92,6 +96,7 @@ fn say(line: &str) {
 fn sentence(event: &TurnEvent) -> String {
     match event {
         TurnEvent::Stage(stage) => stage.as_str().to_owned(),
+        TurnEvent::Warning { text, .. } => format!("note: {}", safe(text)),
         TurnEvent::Filesystem { mount, state, claimed_bytes } => {
             let word = state
                 .known()
@@ -114,12 +119,16 @@ mod tests {
     use trimtab_proto::words::Wire;
 
     use super::*;
-    use crate::trim::event::Stage;
+    use crate::{layers::Layer, trim::event::Stage};
 
     #[test]
     fn sentences() {
         let cases = [
             (TurnEvent::Stage(Stage::Settling), "waiting for counters to settle"),
+            (
+                TurnEvent::Warning { layer: Layer::Backup, text: "sda: a bitmap\u{1b}[2J".into() },
+                "note: sda: a bitmap\\x1b[2J",
+            ),
             (
                 TurnEvent::Filesystem {
                     mount: "/a\u{1b}[2J".into(),

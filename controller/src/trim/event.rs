@@ -2,11 +2,20 @@
 
 use trimtab_proto::words::{FilesystemState, Wire};
 
+use crate::layers::Layer;
+
 /// One thing that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TurnEvent {
     /// The turn went on to its next step.
     Stage(Stage),
+    /// Something worth knowing before it begins.
+    Warning {
+        /// What it is about.
+        layer: Layer,
+        /// One sentence. May hold a guest's text.
+        text: String,
+    },
     /// A filesystem began or ended.
     Filesystem {
         /// Where it is mounted, in the guest's words.

@@ -3,24 +3,22 @@
 use tokio::sync::watch;
 
 use crate::{
-    layers::ImageFacts,
     ledger::account::Reading,
     model::{
         guest::GuestSurvey,
-        image::Image,
         run::{RunReport, TrimOrder},
         trouble::{Kind, Trouble},
     },
     trim::{
         books::{After, Books},
         call::{Call, next_fence, stopped_since},
-        choose::{Choice, choose},
+        choose::{Choice, Decision, choose},
         event::{Listener, Stage, TurnEvent},
-        look::{DiskLook, Look, Parts, allocation, counters_of, look},
+        look::{Look, Parts, look},
         options::TrimOptions,
         outcome::{DatastoreChange, FilesystemOutcome, TurnOutcome},
         ports::{Guest, Storage, Vmm},
-        settle::{self, Settling},
+        readings,
     },
 };
 
@@ -34,10 +32,14 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
     cancel: watch::Receiver<bool>,
 ) -> Result<TurnOutcome, Trouble> {
     listener.event(TurnEvent::Stage(Stage::Looking));
-    let look = look(parts).await?;
+    let mut look = look(parts).await?;
+    let choice = choose(&look, look.guest.as_ref().map_err(Clone::clone)?, options)?;
+    if !choice.targets.is_empty() {
+        readings::settle_before(parts.storage, &mut look).await;
+        warn(&look, &choice, listener);
+    }
     let survey = look.guest.as_ref().map_err(Clone::clone)?;
-    let choice = choose(&look, survey, options)?;
-    let before: Vec<Reading> = look.disks.iter().map(reading_of).collect();
+    let before: Vec<Reading> = look.disks.iter().map(readings::reading_of).collect();
     let run = match choice.targets.is_empty() {
         true => None,
         false => {
@@ -57,7 +59,7 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
     let began = report.is_some() || trouble.is_some();
     let after = if began {
         listener.event(TurnEvent::Stage(Stage::Settling));
-        settle_down(parts, &look, options).await
+        readings::settle_down(parts, &look, options).await
     } else {
         before.iter().map(|reading| After { reading: *reading, trouble: None }).collect()
     };
@@ -115,58 +117,20 @@ fn order(survey: &GuestSurvey, choice: &Choice, options: &TrimOptions) -> TrimOr
     }
 }
 
-fn reading_of(disk: &DiskLook) -> Reading {
-    let allocated_bytes = disk.image.as_ref().and_then(ImageFacts::allocated_bytes);
-    Reading { allocated_bytes, counters: disk.counters }
-}
-
-/// Waits until counters and allocations stand still, and gives the last reading of each disk.
-async fn settle_down<G: Guest, V: Vmm, S: Storage>(
-    parts: &Parts<'_, G, V, S>,
-    look: &Look,
-    options: &TrimOptions,
-) -> Vec<After> {
-    for image in look.disks.iter().filter_map(|disk| disk.host.image.as_ref()) {
-        // Best effort: an image that is gone shows in the reading below.
-        let _ = parts.storage.settle(image).await;
-    }
-    let give_up = tokio::time::Instant::now().checked_add(options.settle);
-    let mut settling = Settling::default();
-    loop {
-        let after = read_again(parts, look).await;
-        let readings: Vec<Reading> = after.iter().map(|after| after.reading).collect();
-        let out_of_time = give_up.is_none_or(|at| tokio::time::Instant::now() >= at);
-        if settling.observe(&readings) || out_of_time {
-            return after;
-        }
-        tokio::time::sleep(settle::INTERVAL).await;
-    }
-}
-
-async fn read_again<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>, look: &Look) -> Vec<After> {
-    // Without counters the ledger has no `arrived`, and the verdict says so.
-    let counters = parts.vmm.counters().await.unwrap_or_default();
-    let mut after = Vec::new();
-    for disk in &look.disks {
-        let (allocated_bytes, trouble) = match (&disk.host.image, &disk.image) {
-            (Some(image), Some(facts)) => {
-                match allocation(parts.storage, image, &disk.host, facts.header.as_ref()).await {
-                    Ok(now) if now.file != facts.allocation.file => (None, Some(replaced(image))),
-                    Ok(now) => (now.allocated_bytes, None),
-                    Err(trouble) => (None, Some(trouble)),
-                }
+/// Tells what is worth knowing before a trim begins, once each.
+fn warn(look: &Look, choice: &Choice, listener: &dyn Listener) {
+    let mut told = Vec::new();
+    for (disk, decision) in look.disks.iter().zip(&choice.decisions) {
+        let findings = if *decision == Decision::Go { look.findings(disk) } else { Vec::new() };
+        for finding in findings.into_iter().filter(|finding| finding.warns) {
+            let name = look.guest_disk(disk).map_or(disk.host.device.as_str(), |device| &device.name);
+            let text = format!("{name}: {}", finding.text);
+            if !told.contains(&text) {
+                listener.event(TurnEvent::Warning { layer: finding.layer, text: text.clone() });
+                told.push(text);
             }
-            _ => (None, None),
-        };
-        let counters = counters_of(&counters, &disk.host.device);
-        after.push(After { reading: Reading { allocated_bytes, counters }, trouble });
+        }
     }
-    after
-}
-
-fn replaced(image: &Image) -> Trouble {
-    Trouble::new(Kind::Image, format!("{} is another file now than before the trim", image.path.display()))
-        .hint("something moved or copied the image meanwhile; look at it, then trim again")
 }
 
 async fn datastores<S: Storage>(storage: &S, look: &Look) -> Vec<DatastoreChange> {

@@ -120,7 +120,7 @@ fn an_internal_snapshot_holds_until_it_is_deleted() -> Result<()> {
     ensure!(ruling(said) == "held_on_host by rule 14", "{said:#}");
     let format = layer(said, "format")?;
     ensure!(format["state"] == "holds", "{said:#}");
-    ensure!(format["fix"].as_str().is_some_and(|fix| fix.contains("yours to choose")), "{said:#}");
+    ensure!(format["fix"].as_str().is_some_and(|fix| fix.contains("if you no longer need it")), "{said:#}");
     ensure!(number(said, "sent_bytes")? >= DELETED, "{said:#}");
     // What the text says of a way out is true: without the snapshot the clusters go.
     walk.unmount_and_check()?;

@@ -292,3 +292,33 @@ async fn shared_extents_are_looked_for_only_when_nothing_was_gained() {
     });
     assert_eq!(run(&vm).await.unwrap().disks[0].ruling.verdict, Verdict::HeldOnHost);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_worth_knowing_is_told_before_it_begins() {
+    let mut vm = healthy();
+    vm.view.disks[0].dirty_bitmaps = 1;
+    let told = std::sync::Mutex::new(Vec::new());
+    let listener = |event: TurnEvent| told.lock().unwrap().push(event);
+    let neighbours = Neighbours::default();
+    let parts = Parts { name: "vm", guest: &vm, vmm: &vm, storage: &vm, neighbours: &neighbours };
+    let (_keep, cancel) = watch::channel(false);
+    turn(&parts, &TrimOptions::default(), true, &listener, cancel).await.unwrap();
+    let events = told.into_inner().unwrap();
+    let warning = |event: &TurnEvent| matches!(event, TurnEvent::Warning { layer: Layer::Backup, text } if text.starts_with("sda: "));
+    let at = |wanted: &dyn Fn(&TurnEvent) -> bool| events.iter().position(wanted).unwrap();
+    assert!(at(&warning) < at(&|event| *event == TurnEvent::Stage(Stage::Trimming)), "{events:?}");
+    assert_eq!(events.iter().filter(|event| warning(event)).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_comes_late_is_waited_for() {
+    for (fs_type, at_least, at_most) in [("ext4", 0, 2), ("btrfs", 0, 2), ("zfs", 6, 15), ("nfs4", 2, 5)] {
+        let mut vm = healthy();
+        vm.place.datastore.as_mut().unwrap().fs_type = fs_type.into();
+        let began = tokio::time::Instant::now();
+        let outcome = run(&vm).await.unwrap();
+        let took = began.elapsed().as_secs();
+        assert!((at_least..=at_most).contains(&took), "{fs_type}: {took} s");
+        assert_eq!(outcome.disks[0].ledger.freed_bytes, Some(4 << 30), "{fs_type}");
+    }
+}
