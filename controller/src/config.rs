@@ -4,7 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::model::trouble::{Kind, Trouble};
+use crate::{
+    inventory::{Connect, Sources},
+    model::{
+        trouble::{Kind, Trouble},
+        uri::NotAUri,
+    },
+};
 
 /// Read where it exists.
 const FILE: &str = "/etc/trimtab/trimtab.toml";
@@ -17,14 +23,15 @@ const DEFAULT_PARALLEL: u16 = 4;
 #[serde(deny_unknown_fields)]
 struct File {
     inventory: Option<PathBuf>,
+    connect: Option<String>,
     parallel: Option<u16>,
 }
 
 /// What is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The inventory file; `None`: the default one where it exists.
-    pub inventory: Option<PathBuf>,
+    /// Where VMs come from.
+    pub sources: Sources,
     /// VMs at a time, 1 or more.
     pub parallel: u16,
 }
@@ -34,6 +41,8 @@ pub struct Config {
 pub struct Flags {
     /// `--inventory`.
     pub inventory: Option<PathBuf>,
+    /// `--connect`.
+    pub connect: Option<String>,
     /// `--parallel`.
     pub parallel: Option<u16>,
 }
@@ -62,8 +71,28 @@ impl Config {
         }
         let inventory =
             flags.inventory.or_else(|| env("TRIMTAB_INVENTORY").map(PathBuf::from)).or(file.inventory);
-        Ok(Self { inventory, parallel })
+        let connect = match (flags.connect, env("TRIMTAB_CONNECT"), file.connect) {
+            (Some(uri), ..) => connect("--connect", Kind::Usage, &uri)?,
+            (None, Some(uri), _) => connect("TRIMTAB_CONNECT", Kind::Config, &uri)?,
+            (None, None, Some(uri)) => connect(&format!("{FILE}: connect"), Kind::Config, &uri)?,
+            (None, None, None) => Connect::IfThere,
+        };
+        Ok(Self { sources: Sources { file: inventory, connect }, parallel })
     }
+}
+
+/// A URI of this host, or "none".
+fn connect(place: &str, kind: Kind, text: &str) -> Result<Connect, Trouble> {
+    if text == "none" {
+        return Ok(Connect::Never);
+    }
+    text.parse().map(Connect::To).map_err(|error: NotAUri| {
+        let trouble = Trouble::new(kind, format!("{place}: {error}"));
+        match error {
+            NotAUri::Remote { .. } => trouble.hint("run trimtab on that host"),
+            _ => trouble.hint("\"none\" asks no libvirt at all"),
+        }
+    })
 }
 
 fn parse(path: &Path, text: &str) -> Result<File, Trouble> {
@@ -91,7 +120,7 @@ mod tests {
     use super::*;
 
     fn merged(flag: Option<u16>, env: Option<&str>, file: &str) -> Result<Config, Trouble> {
-        let flags = Flags { inventory: None, parallel: flag };
+        let flags = Flags { parallel: flag, ..Flags::default() };
         let env = |name: &str| env.filter(|_| name == "TRIMTAB_PARALLEL").map(str::to_owned);
         Config::merge(flags, env, parse(Path::new("/c"), file)?)
     }
@@ -107,6 +136,26 @@ mod tests {
         for (flag, env, file, expected) in cases {
             assert_eq!(merged(flag, env, file).unwrap().parallel, expected, "{flag:?} {env:?} {file}");
         }
+    }
+
+    #[test]
+    fn which_libvirt() {
+        let merged = |flag: Option<&str>, env: Option<&str>, file: &str| {
+            let flags = Flags { connect: flag.map(str::to_owned), ..Flags::default() };
+            let env = |name: &str| env.filter(|_| name == "TRIMTAB_CONNECT").map(str::to_owned);
+            Config::merge(flags, env, parse(Path::new("/c"), file)?).map(|config| config.sources.connect)
+        };
+        let to = |uri: &str| Ok(Connect::To(uri.parse().unwrap()));
+        let file = "connect = \"qemu:///session\"";
+        assert_eq!(merged(Some("ch:///system"), Some("qemu:///system"), file), to("ch:///system"));
+        assert_eq!(merged(None, Some("qemu:///system"), file), to("qemu:///system"));
+        assert_eq!(merged(None, None, file), to("qemu:///session"));
+        assert_eq!(merged(None, None, ""), Ok(Connect::IfThere));
+        assert_eq!(merged(Some("none"), None, file), Ok(Connect::Never));
+        let remote = merged(Some("qemu+ssh://node2/system"), None, "").unwrap_err();
+        assert_eq!((remote.kind, remote.hint.as_deref()), (Kind::Usage, Some("run trimtab on that host")));
+        let wrong = merged(None, None, "connect = \"system\"").unwrap_err();
+        assert!(wrong.kind == Kind::Config && wrong.text.contains("trimtab.toml: connect: "), "{wrong}");
     }
 
     #[test]

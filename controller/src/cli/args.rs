@@ -37,6 +37,12 @@ pub struct Global {
     /// The file that names the VMs [default: /etc/trimtab/fleet.toml, where it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
+    /// The libvirt whose domains are known here, or "none" [default: qemu:///system, where it runs and no file is named]
+    #[arg(long, global = true, value_name = "URI")]
+    pub connect: Option<String>,
+    /// Let QEMU's monitor be asked through libvirt for what arrived: libvirt marks such a domain as tainted
+    #[arg(long, global = true)]
+    pub qmp: bool,
     /// Print one JSON document instead of text, errors included
     #[arg(long, global = true)]
     pub json: bool,

@@ -17,14 +17,20 @@ use crate::{
 pub(super) struct Known {
     pub(super) config: Config,
     inventory: Inventory,
+    /// Domains may be tainted for what their monitors know.
+    qmp: bool,
     neighbours: Arc<Neighbours>,
 }
 
 /// Reads configuration and inventory.
 pub(super) async fn load(global: &Global, parallel: Option<u16>) -> Result<Known, Trouble> {
-    let config = Config::load(Flags { inventory: global.inventory.clone(), parallel })?;
-    let inventory = Inventory::load(config.inventory.clone()).await?;
-    Ok(Known { config, inventory, neighbours: Arc::default() })
+    let config = Config::load(Flags {
+        inventory: global.inventory.clone(),
+        connect: global.connect.clone(),
+        parallel,
+    })?;
+    let inventory = Inventory::load(&config.sources).await?;
+    Ok(Known { config, inventory, qmp: global.qmp, neighbours: Arc::default() })
 }
 
 impl Known {
@@ -33,7 +39,8 @@ impl Known {
         select(&self.inventory.vms, &selection.vms, selection.select.as_deref())
     }
 
-    /// Asks every hypervisor of the host once, so that a look at one VM can tell whose images it shares.
+    /// Asks every hypervisor of the host once, so that a look at one VM can tell whose images it shares; never a domain's
+    /// monitor.
     pub(super) async fn with_neighbours(mut self) -> Self {
         let vmms = self.inventory.vms.iter().map(|vm| (vm.name.clone(), HostVmm::of(vm))).collect();
         self.neighbours = Arc::new(Neighbours::read(vmms).await);
@@ -45,7 +52,7 @@ impl Known {
         Reached {
             name: vm.name.clone(),
             guest: GuestWay::of(vm),
-            vmm: HostVmm::of(vm),
+            vmm: if self.qmp { HostVmm::of(vm).with_monitor() } else { HostVmm::of(vm) },
             storage: HostStorage,
             neighbours: Arc::clone(&self.neighbours),
         }

@@ -11,6 +11,7 @@ mod client;
 mod codec;
 mod contract;
 mod dial;
+mod domain;
 mod headers;
 mod limits;
 mod line;

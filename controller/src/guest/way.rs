@@ -1,12 +1,12 @@
 //! [`GuestWay`]: how one VM's guest is spoken to, or why it cannot be.
 
-use super::{AgentClient, Limits, Qga, TrimStream, qga::QgaRun};
+use super::{AgentClient, Limits, Qga, TrimStream, domain, qga::QgaRun};
 use crate::{
     model::{
         guest::{AgentInfo, GuestSurvey},
         run::{RunEvent, RunReport, SteerOrder, TrimOrder},
         trouble::{Kind, Trouble},
-        vm::Vm,
+        vm::{DomainId, Vm},
     },
     trim::ports::{Guest, RunStream},
 };
@@ -16,6 +16,8 @@ use crate::{
 pub enum GuestWay {
     /// Our agent.
     Agent(AgentClient),
+    /// Our agent behind the vsock device of a domain, whose CID may be another at each start: it is read for each call.
+    Domain(DomainId),
     /// qemu-ga, through libvirt.
     Qga(Qga),
     /// None is known; each call answers with this.
@@ -25,15 +27,32 @@ pub enum GuestWay {
 impl GuestWay {
     /// The best way that is known of.
     pub fn of(vm: &Vm) -> Self {
-        match &vm.agent {
-            Some(endpoint) => Self::Agent(AgentClient::new(endpoint.clone(), Limits::default())),
-            None => Self::None(
+        match (&vm.agent, &vm.domain) {
+            (Some(endpoint), _) => Self::Agent(AgentClient::new(endpoint.clone(), Limits::default())),
+            (None, Some(domain)) => Self::Domain(domain.id.clone()),
+            (None, None) => Self::None(
                 Trouble::new(Kind::NoAgent, "the inventory names no way to its agent").hint(
                     "add agent = \"vsock:CID\" or \"unix:/PATH\" to its [[vm]]; docs/usage/inventory.md shows how",
                 ),
             ),
         }
     }
+
+    /// Who is to be called now.
+    async fn callee(&self) -> Result<Callee<'_>, Trouble> {
+        match self {
+            Self::Agent(agent) => Ok(Callee::Agent(agent.clone())),
+            Self::Domain(domain) => domain::agent(domain).await.map(Callee::Agent),
+            Self::Qga(qga) => Ok(Callee::Qga(qga)),
+            Self::None(trouble) => Err(trouble.clone()),
+        }
+    }
+}
+
+/// Who answers one call.
+enum Callee<'a> {
+    Agent(AgentClient),
+    Qga(&'a Qga),
 }
 
 /// A run in a guest, by whoever does it.
@@ -57,42 +76,41 @@ impl Guest for GuestWay {
     type Run = WayRun;
 
     async fn hello(&self) -> Result<AgentInfo, Trouble> {
-        match self {
-            Self::Agent(agent) => agent.hello().await,
-            Self::Qga(qga) => qga.hello().await,
-            Self::None(trouble) => Err(trouble.clone()),
+        match self.callee().await? {
+            Callee::Agent(agent) => agent.hello().await,
+            Callee::Qga(qga) => qga.hello().await,
         }
     }
 
     async fn survey(&self) -> Result<GuestSurvey, Trouble> {
-        match self {
-            Self::Agent(agent) => agent.survey().await,
-            Self::Qga(qga) => qga.survey().await,
-            Self::None(trouble) => Err(trouble.clone()),
+        let survey = match self.callee().await? {
+            Callee::Agent(agent) => agent.survey().await,
+            Callee::Qga(qga) => qga.survey().await,
+        }?;
+        if let Self::Domain(domain) = self {
+            domain::confirm(domain, &survey).await?;
         }
+        Ok(survey)
     }
 
     async fn trim(&self, order: &TrimOrder) -> Result<WayRun, Trouble> {
-        match self {
-            Self::Agent(agent) => agent.trim(order).await.map(|stream| WayRun::Agent(Box::new(stream))),
-            Self::Qga(qga) => qga.trim(order).await.map(WayRun::Qga),
-            Self::None(trouble) => Err(trouble.clone()),
+        match self.callee().await? {
+            Callee::Agent(agent) => agent.trim(order).await.map(|stream| WayRun::Agent(Box::new(stream))),
+            Callee::Qga(qga) => qga.trim(order).await.map(WayRun::Qga),
         }
     }
 
     async fn steer(&self, order: &SteerOrder) -> Result<RunReport, Trouble> {
-        match self {
-            Self::Agent(agent) => agent.steer(order).await,
-            Self::Qga(qga) => qga.steer(order).await,
-            Self::None(trouble) => Err(trouble.clone()),
+        match self.callee().await? {
+            Callee::Agent(agent) => agent.steer(order).await,
+            Callee::Qga(qga) => qga.steer(order).await,
         }
     }
 
     async fn get_run(&self, run_id: &str) -> Result<RunReport, Trouble> {
-        match self {
-            Self::Agent(agent) => agent.get_run(run_id).await,
-            Self::Qga(qga) => qga.get_run(run_id).await,
-            Self::None(trouble) => Err(trouble.clone()),
+        match self.callee().await? {
+            Callee::Agent(agent) => agent.get_run(run_id).await,
+            Callee::Qga(qga) => qga.get_run(run_id).await,
         }
     }
 }

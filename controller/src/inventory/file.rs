@@ -182,11 +182,11 @@ impl Reader<'_> {
         });
         let qmp = table.qmp.as_ref().map(|qmp| self.absolute("qmp", qmp).cloned());
         Ok(Vm {
-            name: self.name(&table.name)?,
             agent: agent.transpose()?,
             qmp: qmp.transpose()?,
             labels: table.labels.iter().map(|label| self.label(label)).collect::<Result<_, _>>()?,
             disks: table.disk.iter().map(|disk| self.disk(disk)).collect::<Result<_, _>>()?,
+            ..Vm::named(self.name(&table.name)?)
         })
     }
 }

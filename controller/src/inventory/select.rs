@@ -16,18 +16,37 @@ pub fn select(vms: &[Vm], names: &[String], terms: Option<&str>) -> Result<Vec<V
     let terms = Term::parse_all(terms.unwrap_or_default())?;
     let mut matchers = Vec::new();
     for name in names {
-        let matcher = glob(name)?;
-        if !vms.iter().any(|vm| matcher.is_match(&vm.name)) {
+        // A name can hold what a pattern means something by: libvirt allows nearly everything.
+        let wanted = match vms.iter().any(|vm| vm.name == *name) {
+            true => Wanted::Name(name.clone()),
+            false => Wanted::Pattern(glob(name)?),
+        };
+        if !vms.iter().any(|vm| wanted.fits(vm)) {
             return Err(unknown(vms, name));
         }
-        matchers.push(matcher);
+        matchers.push(wanted);
     }
     Ok(vms
         .iter()
-        .filter(|vm| matchers.is_empty() || matchers.iter().any(|matcher| matcher.is_match(&vm.name)))
+        .filter(|vm| matchers.is_empty() || matchers.iter().any(|wanted| wanted.fits(vm)))
         .filter(|vm| terms.iter().all(|term| term.fits(vm)))
         .cloned()
         .collect())
+}
+
+/// One VM argument.
+enum Wanted {
+    Name(String),
+    Pattern(GlobMatcher),
+}
+
+impl Wanted {
+    fn fits(&self, vm: &Vm) -> bool {
+        match self {
+            Self::Name(name) => vm.name == *name,
+            Self::Pattern(pattern) => pattern.is_match(&vm.name),
+        }
+    }
 }
 
 /// One word of `--select`.
@@ -71,9 +90,16 @@ fn glob(pattern: &str) -> Result<GlobMatcher, Trouble> {
 
 fn unknown(vms: &[Vm], name: &str) -> Trouble {
     let trouble = Trouble::new(Kind::UnknownVm, format!("no VM is called {name:?}"));
+    if let Some(why) = vms.iter().find_map(|vm| vm.not_read.as_ref()) {
+        return Trouble {
+            text: format!("{}, and not all could be read: {why}", trouble.text),
+            ..why.clone()
+        };
+    }
     if vms.is_empty() {
-        return trouble
-            .hint("no VM is known here: write /etc/trimtab/fleet.toml, or name a file with --inventory");
+        return trouble.hint(
+            "no VM is known here: name an inventory file with --inventory, or a libvirt that runs with --connect",
+        );
     }
     let nearest = vms
         .iter()
@@ -92,13 +118,7 @@ mod tests {
 
     fn vms() -> Vec<Vm> {
         [("web-1", "prod"), ("web-2", "test"), ("db-1", "prod")]
-            .map(|(name, label)| Vm {
-                name: name.into(),
-                agent: None,
-                qmp: None,
-                labels: vec![label.into()],
-                disks: Vec::new(),
-            })
+            .map(|(name, label)| Vm { labels: vec![label.into()], ..Vm::named(name) })
             .into()
     }
 
@@ -132,6 +152,30 @@ mod tests {
         assert_eq!(error("x-*", None).kind, Kind::UnknownVm);
         assert_eq!(error("[", None).kind, Kind::Usage);
         assert_eq!(error("web-1", Some("lable=prod")).kind, Kind::Usage);
-        assert!(select(&[], &["a".into()], None).unwrap_err().hint.unwrap().contains("fleet.toml"));
+        assert!(select(&[], &["a".into()], None).unwrap_err().hint.unwrap().contains("--inventory"));
+    }
+
+    #[test]
+    fn a_name_like_a_pattern_is_a_name_first() {
+        let vms = [Vm::named("a[1]"), Vm::named("a1"), Vm::named("[")];
+        let found = |name: &str| -> Vec<String> {
+            select(&vms, &[name.to_owned()], None).unwrap().into_iter().map(|vm| vm.name).collect()
+        };
+        assert_eq!(
+            (found("a[1]"), found("["), found("a[1-2]")),
+            (vec!["a[1]".into()], vec!["[".into()], vec!["a1".into()])
+        );
+    }
+
+    #[test]
+    fn a_source_that_is_away_is_named() {
+        let away = Trouble::new(Kind::NoLibvirt, "libvirt does not run");
+        let vms = [Vm { not_read: Some(away), ..Vm::named("qemu:///system") }];
+        let trouble = select(&vms, &["web".into()], None).unwrap_err();
+        assert_eq!(trouble.kind, Kind::NoLibvirt);
+        assert!(
+            trouble.text.contains("no VM is called \"web\"") && trouble.text.contains("does not run"),
+            "{trouble}"
+        );
     }
 }

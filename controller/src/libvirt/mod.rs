@@ -17,17 +17,17 @@ pub mod xml;
 use std::time::Duration;
 
 use self::{
-    ffi::{Connection, Domain},
+    ffi::Connection,
     said::{Access, Refused},
     xml::{Described, NotADomain},
 };
 use crate::{
     blocking,
     model::{
-        disk::{DiskCounters, Link, Manager, VmState, VmmView},
+        disk::{DiskCounters, Link, Manager, VmmView},
         trouble::{Kind, Trouble},
         uri::Uri,
-        vm::DomainId,
+        vm::{Domain, DomainId},
     },
 };
 
@@ -44,17 +44,6 @@ const MONITOR_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Libvirt {
     uri: Uri,
-}
-
-/// A domain in a listing.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listed {
-    /// Which.
-    pub id: DomainId,
-    /// As it was when the list was made.
-    pub state: Option<VmState>,
-    /// Its XML of then; `None` where that could not be understood.
-    pub described: Option<Described>,
 }
 
 /// How one question went: the outer error is the connection's, the inner one the domain's.
@@ -84,11 +73,19 @@ impl Libvirt {
         Self { uri }
     }
 
+    /// Whether there is a daemon to ask at the usual place: libvirtd's or virtqemud's socket for readers, which systemd
+    /// keeps open for either.
+    pub async fn is_there() -> bool {
+        let sockets = ["/run/libvirt/libvirt-sock-ro", "/run/libvirt/virtqemud-sock-ro"];
+        let look = move || sockets.iter().any(|socket| std::path::Path::new(socket).exists());
+        blocking::within(LOOK_LIMIT, look).await.unwrap_or(false)
+    }
+
     /// Every domain, running or not, by name. One that goes away meanwhile is left out.
     ///
     /// # Errors
     /// `no_libvirt` where it does not run or answer, `no_permission`.
-    pub async fn domains(&self) -> Result<Vec<Listed>, Trouble> {
+    pub async fn domains(&self) -> Result<Vec<Domain>, Trouble> {
         let uri = self.uri.clone();
         let asked = self.ask(LIST_LIMIT, "list domains", Access::ReadOnly, move |connection| {
             let mut all = Vec::new();
@@ -96,7 +93,8 @@ impl Libvirt {
                 let id = DomainId { uri: uri.clone(), name: domain.name()?, uuid: domain.uuid()? };
                 let Ok((state, reason)) = domain.state() else { continue };
                 let described = domain.xml().ok().and_then(|text| xml::domain(&text).ok());
-                all.push(Listed { id, state: said::state(state, reason), described });
+                let Described { link, disks } = described.unwrap_or_default();
+                all.push(Domain { id, state: said::state(state, reason), link, disks });
             }
             all.sort_by(|one, other| one.id.name.cmp(&other.id.name));
             Ok(all)
@@ -136,7 +134,7 @@ impl Libvirt {
     /// # Errors
     /// As [`Self::look`], and `no_permission`.
     pub async fn monitor(&self, domain: &DomainId, commands: Vec<String>) -> Result<Vec<String>, Trouble> {
-        let ask = move |domain: &Domain| {
+        let ask = move |domain: &ffi::Domain| {
             commands.iter().map(|command| Ok(domain.monitor(command)?)).collect::<Result<Vec<_>, Failed>>()
         };
         self.about(domain, MONITOR_LIMIT, "ask the monitor", Access::ReadWrite, ask).await
@@ -149,7 +147,7 @@ impl Libvirt {
         limit: Duration,
         what: &'static str,
         access: Access,
-        question: impl FnOnce(&Domain) -> Result<T, Failed> + Send + 'static,
+        question: impl FnOnce(&ffi::Domain) -> Result<T, Failed> + Send + 'static,
     ) -> Result<T, Trouble> {
         let uuid = domain.uuid.clone();
         let asked = self.ask(limit, what, access, move |connection| question(&connection.domain(&uuid)?));

@@ -2,7 +2,7 @@
 
 use super::*;
 #[cfg(feature = "libvirt")]
-use crate::model::disk::DriveDiscard;
+use crate::model::disk::{DriveDiscard, HostDisk, VmState};
 use crate::model::trouble::Kind;
 
 fn at(uri: &str) -> Libvirt {
@@ -19,6 +19,7 @@ async fn a_list() {
     assert_eq!((&view.vm.state, view.vm.link), (&Some(VmState::Running), Link::Missing));
     let [disk] = view.disks.as_slice() else { panic!("{view:?}") };
     assert_eq!((disk.target.as_deref(), disk.discard), (Some("vda"), DriveDiscard::Ignore));
+    assert_eq!(listed.disks, [HostDisk { virtual_bytes: None, ..disk.clone() }]);
     let gone = DomainId { uuid: "00000000-0000-0000-0000-000000000001".into(), ..listed.id.clone() };
     let trouble = at("test:///default").look(&gone).await.unwrap_err();
     assert_eq!(trouble.kind, Kind::VmOff, "{trouble}");

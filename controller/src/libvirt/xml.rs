@@ -38,7 +38,7 @@ const MAX_DISKS: usize = 4096;
 const MAX_CHAIN: usize = 200;
 
 /// What a domain's XML says, as far as it matters to a trim.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Described {
     /// Its vsock device.
     pub link: Link,

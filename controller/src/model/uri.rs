@@ -42,6 +42,13 @@ impl Uri {
     }
 }
 
+impl Default for Uri {
+    /// qemu:///system.
+    fn default() -> Self {
+        Self(DEFAULT.to_owned())
+    }
+}
+
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

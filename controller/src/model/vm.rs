@@ -2,21 +2,46 @@
 
 use std::path::PathBuf;
 
-use super::{endpoint::Endpoint, image::Image, uri::Uri};
+use super::{
+    disk::{HostDisk, Link, VmState},
+    endpoint::Endpoint,
+    image::Image,
+    trouble::Trouble,
+    uri::Uri,
+};
 
 /// One VM of this host.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Vm {
     /// Unique on this host.
     pub name: String,
-    /// How its agent is reached; `None` where the inventory names none.
+    /// How its agent is reached; `None` where the file names no way: a domain's vsock device is asked for then.
     pub agent: Option<Endpoint>,
+    /// libvirt's word about it, where it is a domain.
+    pub domain: Option<Domain>,
     /// QEMU's monitor socket.
     pub qmp: Option<PathBuf>,
     /// What `--select label=…` looks at.
     pub labels: Vec<String>,
     /// What the inventory says of its disks.
     pub disks: Vec<DeclaredDisk>,
+    /// It stands for all VMs of a source that could not be read, and for this reason.
+    pub not_read: Option<Trouble>,
+}
+
+impl Vm {
+    /// A VM of which only its name is known.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            agent: None,
+            domain: None,
+            qmp: None,
+            labels: Vec::new(),
+            disks: Vec::new(),
+            not_read: None,
+        }
+    }
 }
 
 /// Who trims in a guest.
@@ -62,4 +87,17 @@ pub struct DomainId {
     pub name: String,
     /// It stays, whatever the domain is called then.
     pub uuid: String,
+}
+
+/// A domain as libvirt listed it; what a trim goes by is asked anew.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Domain {
+    /// Which.
+    pub id: DomainId,
+    /// `None` where libvirt has no word for it.
+    pub state: Option<VmState>,
+    /// Its vsock device.
+    pub link: Link,
+    /// Its disks; none where its XML could not be understood.
+    pub disks: Vec<HostDisk>,
 }

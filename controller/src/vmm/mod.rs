@@ -1,8 +1,10 @@
-//! The hypervisor: the port [`Vmm`] over QMP, or from what the inventory declares. Asks, and never changes anything.
+//! The hypervisor: the port [`Vmm`] over QMP, over libvirt, or from what the inventory declares. Asks, and never changes
+//! anything.
 
 mod blocks;
 mod cmdline;
 mod declared;
+mod domain;
 mod process;
 mod protocol;
 mod qdev;
@@ -21,7 +23,7 @@ use crate::{
     model::{
         disk::{DiskCounters, HostDisk, Manager, VmFacts, VmmView},
         trouble::Trouble,
-        vm::{DeclaredDisk, Vm},
+        vm::{DeclaredDisk, DomainId, Vm},
     },
     same_file::RealNames,
     trim::ports::Vmm,
@@ -37,17 +39,56 @@ pub enum HostVmm {
         /// `[[vm.disk]]` beside it.
         declared: Vec<DeclaredDisk>,
     },
+    /// libvirt, with what the inventory knows beyond it.
+    Libvirt {
+        /// The domain.
+        domain: DomainId,
+        /// How QEMU's monitor may be asked for what libvirt does not tell.
+        monitor: Monitor,
+        /// `[[vm.disk]]` beside it.
+        declared: Vec<DeclaredDisk>,
+    },
     /// The inventory alone: no state, no counters.
     Declared(Vec<DeclaredDisk>),
+    /// None: the source that knows the VM could not be read.
+    NotRead(Trouble),
+}
+
+/// A way to the monitor of a domain's QEMU.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Monitor {
+    /// None: what arrived stays unknown.
+    None,
+    /// Through libvirt, which marks the domain as tainted until it is started anew.
+    ThroughLibvirt,
+    /// A socket beside libvirt's own, of which libvirt knows nothing.
+    Socket(PathBuf),
 }
 
 impl HostVmm {
     /// The best way to this VM's hypervisor that the inventory names.
     pub fn of(vm: &Vm) -> Self {
         let declared = vm.disks.clone();
-        match &vm.qmp {
-            Some(socket) => Self::Qmp { socket: socket.clone(), declared },
-            None => Self::Declared(declared),
+        match (&vm.not_read, &vm.domain, &vm.qmp) {
+            (Some(trouble), ..) => Self::NotRead(trouble.clone()),
+            (None, Some(domain), qmp) => Self::Libvirt {
+                domain: domain.id.clone(),
+                monitor: qmp.clone().map_or(Monitor::None, Monitor::Socket),
+                declared,
+            },
+            (None, None, Some(socket)) => Self::Qmp { socket: socket.clone(), declared },
+            (None, None, None) => Self::Declared(declared),
+        }
+    }
+
+    /// The same, where its owner lets QEMU's monitor be asked through libvirt although that taints the domain.
+    #[must_use]
+    pub fn with_monitor(self) -> Self {
+        match self {
+            Self::Libvirt { domain, monitor: Monitor::None, declared } => {
+                Self::Libvirt { domain, monitor: Monitor::ThroughLibvirt, declared }
+            }
+            other => other,
         }
     }
 }
@@ -55,7 +96,13 @@ impl HostVmm {
 impl Vmm for HostVmm {
     async fn look(&self) -> Result<VmmView, Trouble> {
         match self {
+            Self::NotRead(trouble) => Err(trouble.clone()),
             Self::Declared(declared) => Ok(declared::view(declared)),
+            Self::Libvirt { domain, monitor, declared } => {
+                let mut view = domain::look(domain, monitor).await?;
+                merge(&mut view.disks, declared).await;
+                Ok(view)
+            }
             Self::Qmp { socket, declared } => {
                 let mut view = look(socket).await?;
                 merge(&mut view.disks, declared).await;
@@ -66,7 +113,8 @@ impl Vmm for HostVmm {
 
     async fn counters(&self) -> Result<Vec<(String, DiskCounters)>, Trouble> {
         match self {
-            Self::Declared(_) => Ok(Vec::new()),
+            Self::Declared(_) | Self::NotRead(_) => Ok(Vec::new()),
+            Self::Libvirt { domain, monitor, .. } => domain::counters(domain, monitor).await,
             Self::Qmp { socket, .. } => {
                 let mut session = Session::open(socket).await?;
                 let stats: Vec<Stats> = session.ask("query-blockstats", &Value::Null).await?;

@@ -28,7 +28,7 @@ const MIB: u64 = 1 << 20;
 
 fn vmm(qemu: &Qemu, disks: Vec<DeclaredDisk>) -> HostVmm {
     let qmp = Some(qemu.path("qmp.sock"));
-    HostVmm::of(&Vm { name: "vm".into(), agent: None, qmp, labels: Vec::new(), disks })
+    HostVmm::of(&Vm { qmp, disks, ..Vm::named("vm") })
 }
 
 async fn look(qemu: &Qemu) -> VmmView {
