@@ -97,7 +97,13 @@ impl Storage for HostStorage {
     }
 
     async fn shares_extents(&self, image: &Image) -> Option<bool> {
-        run(image, MAP_LIMIT, "map", |path| file::shares_extents(&path)).await.ok()
+        run(image, MAP_LIMIT, "map", |path| match file::block_device(&file::statx(&path)?) {
+            Some(number) => Ok(volume::shares_blocks(&number)),
+            None => file::shares_extents(&path).map(Some),
+        })
+        .await
+        .ok()
+        .flatten()
     }
 
     async fn settle(&self, image: &Image) -> Result<(), Trouble> {

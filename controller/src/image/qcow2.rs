@@ -18,6 +18,13 @@ const DATA_FILE: u64 = 1 << 2;
 const EXTENDED_L2: u64 = 1 << 4;
 const KNOWN_INCOMPATIBLE: u64 = 0b1_1111;
 
+/// Autoclear features: a program that does not know a bit sets it to 0 when it writes, so that what belongs to it is
+/// known to be out of date.
+const BITMAPS_VALID: u64 = 1;
+
+/// QCOW_MAX_SNAPSHOTS of QEMU's block/qcow2.h, and one more than QCOW2_MAX_BITMAPS: it opens no image with more.
+const MAX_COUNT: u32 = 65536;
+
 const EXTENSION_END: u32 = 0;
 const EXTENSION_BITMAPS: u32 = 0x2385_2875;
 
@@ -34,6 +41,8 @@ pub(super) enum NotQcow2 {
     ClusterBits(u32),
     #[error("its qcow2 header says to be {0} bytes long")]
     Length(u32),
+    #[error("its qcow2 header tells of {0} snapshots or bitmaps; {MAX_COUNT} are possible")]
+    Count(u32),
     #[error("its qcow2 header needs features that this version of trimtab does not know ({0:#x})")]
     Features(u64),
 }
@@ -53,7 +62,10 @@ pub(super) fn parse(head: &[u8]) -> Result<Qcow2Header, NotQcow2> {
         return Err(NotQcow2::ClusterBits(cluster_bits));
     }
     let cluster_bytes = 1_u64.checked_shl(cluster_bits).unwrap_or_default();
-    let (incompatible, length) = if version == 2 { (0, V2_LENGTH) } else { v3(head, cluster_bytes)? };
+    let V3 { incompatible, autoclear, length } = match version {
+        2 => V3 { incompatible: 0, autoclear: 0, length: V2_LENGTH },
+        _ => v3(head, cluster_bytes)?,
+    };
     if incompatible & !KNOWN_INCOMPATIBLE != 0 {
         return Err(NotQcow2::Features(incompatible & !KNOWN_INCOMPATIBLE));
     }
@@ -64,22 +76,39 @@ pub(super) fn parse(head: &[u8]) -> Result<Qcow2Header, NotQcow2> {
         cluster_bytes,
         virtual_bytes: be64(head, 24)?,
         has_backing_file: backing_offset != 0,
-        snapshots: be32(head, 60)?,
+        snapshots: counted(be32(head, 60)?)?,
         extended_l2: incompatible & EXTENDED_L2 != 0,
         external_data_file: incompatible & DATA_FILE != 0,
-        bitmaps: bitmaps(head, length, end),
+        bitmaps: match autoclear & BITMAPS_VALID {
+            0 => 0,
+            _ => counted(bitmaps(head, length, end))?,
+        },
         is_corrupt: incompatible & CORRUPT != 0,
     })
 }
 
-/// Incompatible features and the header's length.
-fn v3(head: &[u8], cluster_bytes: u64) -> Result<(u64, usize), NotQcow2> {
+/// What version 3 added.
+struct V3 {
+    incompatible: u64,
+    autoclear: u64,
+    /// Where the extensions begin.
+    length: usize,
+}
+
+fn counted(count: u32) -> Result<u32, NotQcow2> {
+    if count > MAX_COUNT { Err(NotQcow2::Count(count)) } else { Ok(count) }
+}
+
+fn v3(head: &[u8], cluster_bytes: u64) -> Result<V3, NotQcow2> {
     let length = be32(head, 100)?;
     if length < V3_MIN_LENGTH || u64::from(length) > cluster_bytes {
         return Err(NotQcow2::Length(length));
     }
-    let usable = usize::try_from(length).map_err(|_| NotQcow2::Length(length))?;
-    Ok((be64(head, 72)?, usable))
+    Ok(V3 {
+        incompatible: be64(head, 72)?,
+        autoclear: be64(head, 88)?,
+        length: usize::try_from(length).map_err(|_| NotQcow2::Length(length))?,
+    })
 }
 
 /// How many persistent bitmaps the extensions between the header's end and `end` tell of. Each extension has a type, a

@@ -55,8 +55,8 @@ pub trait Storage: Send + Sync {
     fn place(&self, image: &Image) -> impl Future<Output = Result<Place, Trouble>> + Send;
     /// The filesystem or the pool that it lies on, as it is now; `None` for a volume that shares its room with nobody.
     fn datastore(&self, image: &Image) -> impl Future<Output = Result<Option<Datastore>, Trouble>> + Send;
-    /// Whether some of its extents are shared with another file or a snapshot (FIEMAP_EXTENT_SHARED); `None` where the
-    /// host filesystem does not say. Walks the whole extent map: only to explain.
+    /// Whether some of its extents are shared with another file or a snapshot (FIEMAP_EXTENT_SHARED, a thin volume's
+    /// snapshots); `None` where the host does not say. Walks the whole extent map: only to explain.
     fn shares_extents(&self, image: &Image) -> impl Future<Output = Option<bool>> + Send;
     /// Makes the host filesystem bring its account up to date where it needs asking (btrfs: syncfs).
     fn settle(&self, image: &Image) -> impl Future<Output = Result<(), Trouble>> + Send;

@@ -3,7 +3,11 @@ use std::{path::Path, process::Command};
 use proptest::prelude::*;
 
 use super::*;
-use crate::image::file;
+use crate::{
+    image::{HostStorage, file},
+    model::image::{Format, Image},
+    trim::ports::Storage,
+};
 
 /// What a plain v3 image of 64 MiB says.
 const PLAIN: Qcow2Header = Qcow2Header {
@@ -115,6 +119,83 @@ fn dirty_corrupt_and_compressed_are_readable() {
     assert!(!parse(&header(3, 16, 0b1001, 112)).unwrap().is_corrupt);
 }
 
+/// tests/corpus/qcow2: headers as somebody who means harm would make them, each with what is to be read in it. No case
+/// is left out on either side.
+#[test]
+fn hostile_headers() {
+    let fine = Qcow2Header { virtual_bytes: 1 << 30, ..PLAIN };
+    let over_backing = Qcow2Header { has_backing_file: true, ..fine };
+    let expected = [
+        ("backing-name-beyond-the-file", Ok(over_backing)),
+        ("backing-name-inside-the-header", Ok(over_backing)),
+        ("backing-name-is-a-host-file", Ok(over_backing)),
+        ("backing-name-is-a-url", Ok(over_backing)),
+        ("backing-name-is-json", Ok(over_backing)),
+        ("backing-name-without-an-end", Ok(over_backing)),
+        // The extension counts only with its autoclear bit.
+        ("bitmaps-by-the-billion", Ok(fine)),
+        ("bitmaps-by-the-billion-valid", Err(NotQcow2::Count(u32::MAX))),
+        ("cluster-bits-all-set", Err(NotQcow2::ClusterBits(u32::MAX))),
+        ("cluster-bits-that-shift-out", Err(NotQcow2::ClusterBits(64))),
+        ("data-file-name-is-a-host-file", Ok(Qcow2Header { external_data_file: true, ..fine })),
+        ("data-file-name-without-its-feature", Ok(fine)),
+        ("empty", Err(NotQcow2::Magic)),
+        ("encryption-of-the-future", Ok(fine)),
+        ("extension-cut-short", Ok(fine)),
+        ("extension-longer-than-everything", Ok(fine)),
+        ("extension-that-wraps-around", Ok(fine)),
+        ("extensions-without-an-end", Ok(fine)),
+        ("feature-beyond-the-known", Err(NotQcow2::Features(1 << 63))),
+        ("features-all-set", Err(NotQcow2::Features(u64::MAX << 5))),
+        ("format-name-is-a-protocol", Ok(over_backing)),
+        ("header-length-all-set", Err(NotQcow2::Length(u32::MAX))),
+        ("header-length-not-of-eight", Ok(fine)),
+        ("header-longer-than-its-cluster", Err(NotQcow2::Length(1024))),
+        ("header-longer-than-the-file", Ok(fine)),
+        ("luks-in-front", Err(NotQcow2::Magic)),
+        ("magic-alone", Err(NotQcow2::Short)),
+        ("one-byte", Err(NotQcow2::Magic)),
+        ("raw-disk-with-a-boot-sector", Err(NotQcow2::Magic)),
+        ("refcount-width-absurd", Ok(fine)),
+        ("smallest-clusters-full-of-extensions", Ok(Qcow2Header { cluster_bytes: 512, ..fine })),
+        ("snapshots-by-the-billion", Err(NotQcow2::Count(u32::MAX))),
+        ("version-2-with-what-only-3-has", Ok(Qcow2Header { version: 2, ..fine })),
+        ("version-3-cut-at-its-features", Err(NotQcow2::Short)),
+        ("version-of-the-future", Err(NotQcow2::Version(0x7fff_ffff))),
+        ("virtual-size-of-all", Ok(Qcow2Header { virtual_bytes: u64::MAX, ..fine })),
+        ("zeros", Err(NotQcow2::Magic)),
+    ];
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/qcow2");
+    for (name, expected) in &expected {
+        assert_eq!(parse(&file::head(&corpus.join(name), HEAD_BYTES).unwrap()), *expected, "{name}");
+    }
+    assert_eq!(std::fs::read_dir(corpus).unwrap().count(), expected.len(), "a header that nobody expects");
+}
+
+/// The names in a header are of FIFOs: whoever opened one would wait for ever.
+#[tokio::test]
+async fn no_name_in_a_header_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let name = fifo.to_str().unwrap().as_bytes();
+    let mut bytes = header(3, 16, 1 << 2, 104);
+    bytes.resize(1 << 20, 0);
+    bytes[104..112].copy_from_slice(&[0x44, 0x41, 0x54, 0x41, 0, 0, 0, u8::try_from(name.len()).unwrap()]);
+    bytes[112..][..name.len()].copy_from_slice(name);
+    bytes[8..16].copy_from_slice(&4096_u64.to_be_bytes());
+    bytes[16..20].copy_from_slice(&u32::try_from(name.len()).unwrap().to_be_bytes());
+    bytes[4096..][..name.len()].copy_from_slice(name);
+    let path = directory.path().join("image");
+    std::fs::write(&path, bytes).unwrap();
+    let image = Image { path, format: Format::Qcow2 };
+    let began = std::time::Instant::now();
+    let read = HostStorage.qcow2_header(&image).await.unwrap();
+    assert!(read.has_backing_file && read.external_data_file, "{read:?}");
+    assert!(HostStorage.allocation(&image).await.is_ok() && HostStorage.place(&image).await.is_ok());
+    assert!(began.elapsed() < std::time::Duration::from_secs(5));
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
@@ -130,6 +211,29 @@ proptest! {
         bytes.extend(tail);
         if let Ok(read) = parse(&bytes) {
             prop_assert!(read.cluster_bytes.is_power_of_two());
+        }
+    }
+
+    /// A real header with some bytes changed and its end cut: whatever is read in it stays within its bounds, and takes
+    /// no longer than the bytes are many.
+    #[test]
+    fn changed_bytes_stay_within_bounds(
+        changes in proptest::collection::vec((0_usize..520, any::<u8>()), 0..12), cut in 0_usize..600,
+    ) {
+        let mut bytes = std::fs::read(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/qcow2/data-file-name-is-a-host-file"),
+        )
+        .unwrap();
+        for (at, byte) in changes {
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+        }
+        bytes.truncate(cut);
+        if let Ok(read) = parse(&bytes) {
+            prop_assert!(matches!(read.version, 2 | 3));
+            prop_assert!(read.cluster_bytes.is_power_of_two() && (512..=2 << 20).contains(&read.cluster_bytes));
+            prop_assert!(read.snapshots <= 65536 && read.bitmaps <= 65536);
         }
     }
 }

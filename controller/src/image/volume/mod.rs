@@ -70,6 +70,14 @@ pub(super) fn mapped_bytes(number: &Number) -> Result<Option<u64>, Failed> {
     dm::mapped_bytes(&said).map(Some).ok_or(Failed::ThinVolume(name))
 }
 
+/// Whether a thin volume has snapshots, or is one; `None` for any other device, and where LVM could not be asked.
+pub(super) fn shares_blocks(number: &Number) -> Option<bool> {
+    match look(Path::new("/sys"), number) {
+        Volume::Thin(thin) => thin.relatives.map(|relatives| !relatives.is_empty()),
+        Volume::Thick { .. } | Volume::Unknown(_) => None,
+    }
+}
+
 fn look(sys: &Path, number: &Number) -> Volume {
     let Some(name) = dm_name(sys, number) else { return plain(sys, number) };
     match thin(&name, number) {
