@@ -18,6 +18,7 @@ pub(super) const CASES: [Case; 4] = [
             let walk = deleted(Walk::add(guest, Kind::Ext4, DiskSpec::new("snapshot", GIB).qcow2())?)?;
             aside(walk, |image| qemu_img(&["snapshot", "-c", "before-upgrade"], image))
         },
+        others: &[],
         before_mib: Some(0),
         mended_by: "the snapshot deleted, the VM off",
         mend: |walk| aside(walk, |image| qemu_img(&["snapshot", "-d", "before-upgrade"], image)),
@@ -32,6 +33,7 @@ pub(super) const CASES: [Case; 4] = [
             let spec = DiskSpec::new("v2", GIB).over(&base.image, Format::Qcow2).created_with("compat=0.10");
             deleted(Walk::mounted(guest, Kind::Ext4, guest.add_disk(spec)?)?)
         },
+        others: &[],
         before_mib: Some(0),
         mended_by: "`qemu-img amend`, the VM off",
         mend: |walk| aside(walk, |image| qemu_img(&["amend", "-f", "qcow2", "-o", "compat=1.1"], image)),
@@ -51,6 +53,7 @@ pub(super) const CASES: [Case; 4] = [
             guest.sh(&format!("rm {}/goes; sync", walk.mount))?;
             Ok(walk)
         },
+        others: &[],
         before_mib: Some(0),
         mended_by: "`qemu-img commit`, the VM off; the base is the image then",
         mend: |walk| {
@@ -78,6 +81,7 @@ pub(super) const CASES: [Case; 4] = [
             guest.sh(&format!("xfs_io{holes} {file}; sync"))?;
             Ok(walk)
         },
+        others: &[],
         before_mib: Some(0),
         mended_by: "`qemu-img convert` to raw, the VM off",
         mend: |walk| {

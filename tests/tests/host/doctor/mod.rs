@@ -8,6 +8,8 @@
 //! `docs/usage/doctor-table.md`; see [`table`].
 
 mod format;
+mod guest;
+mod host;
 mod table;
 
 use std::process::Command;
@@ -29,6 +31,8 @@ pub(crate) struct Case {
     pub(crate) finding: (&'static str, &'static str),
     /// Builds it on a disk of the guest, with data deleted on it.
     pub(crate) build: for<'a> fn(&'a Guest) -> Result<Walk<'a>>,
+    /// Names of more disks that the filesystem stands on.
+    pub(crate) others: &'static [&'static str],
     /// What a trim gives back of [`DELETED_MIB`] as long as nothing is done, at most; `None` where that would change
     /// what the mending does.
     pub(crate) before_mib: Option<u64>,
@@ -67,14 +71,14 @@ fn one(case: &Case, walk: Walk<'_>, trimtab: &Trimtab, document: &Document) -> R
     let found = finding(document.disk(&walk.disk)?, case.finding)?.clone();
     if let Some(most) = case.before_mib {
         let before = chain_bytes(&walk)?;
-        let said = trim(&walk, trimtab, &["--anyway", case.finding.0])?;
+        let said = trim(&walk, case.others, trimtab, &["--anyway", case.finding.0])?;
         let fell = before.saturating_sub(chain_bytes(&walk)?);
         ensure!(fell <= (most + 1) * MIB, "{fell} bytes came back before it was mended: {said:#}");
     }
     let before = chain_bytes(&walk)?;
     let walk = (case.mend)(walk)?;
     let mended = walk.disk.allocated_bytes()?;
-    let said = trim(&walk, trimtab, case.trim)?;
+    let said = trim(&walk, case.others, trimtab, case.trim)?;
     let after = chain_bytes(&walk)?;
     let fell = before.saturating_sub(after);
     ensure!(fell >= case.after_mib * MIB / 100 * 95, "{fell} bytes came back: {said:#}");
@@ -87,11 +91,19 @@ fn one(case: &Case, walk: Walk<'_>, trimtab: &Trimtab, document: &Document) -> R
     Ok(Row::new(case, &found, &walk.disk))
 }
 
-/// Trims the disk alone: what trimtab says of it.
-fn trim(walk: &Walk<'_>, trimtab: &Trimtab, words: &[&str]) -> Result<Value> {
-    let device = walk.disk.device.trim_start_matches("/dev/");
-    let document = trimtab.trim(&[&[walk.guest.name(), "--disk", device], words].concat())?.document()?;
-    Ok(document.disk(&walk.disk)?.clone())
+/// Trims the disk alone, and those that its filesystem stands on beside it: what trimtab says of it.
+fn trim(walk: &Walk<'_>, others: &[&str], trimtab: &Trimtab, words: &[&str]) -> Result<Value> {
+    let mut all = vec![walk.guest.name().to_owned()];
+    for name in [&[walk.disk.name.as_str()], others].concat() {
+        let device = walk.guest.disk(name)?.device;
+        all.extend(["--disk".to_owned(), device.trim_start_matches("/dev/").to_owned()]);
+    }
+    all.extend(words.iter().map(|&word| word.to_owned()));
+    let document = trimtab.trim(&all.iter().map(String::as_str).collect::<Vec<_>>())?.document()?;
+    let mut said = document.disk(&walk.disk)?.clone();
+    // For whoever reads of a failure.
+    said["filesystem"] = document.filesystem(&walk.mount)?.clone();
+    Ok(said)
 }
 
 /// What the image and those below it occupy.
@@ -123,4 +135,16 @@ fn deleted(walk: Walk<'_>) -> Result<Walk<'_>> {
 fn what_a_qcow2_image_holds() -> Result<()> {
     let guest = Guest::boot(GuestSpec::new("format"))?;
     run(&guest, "format", &format::CASES)
+}
+
+#[test]
+fn what_stands_above_a_disk_in_the_guest() -> Result<()> {
+    let guest = Guest::boot(GuestSpec::new("guest"))?;
+    run(&guest, "guest", &guest::CASES)
+}
+
+#[test]
+fn what_the_host_does_to_an_image() -> Result<()> {
+    let guest = Guest::boot(GuestSpec::new("host"))?;
+    run(&guest, "host", &host::CASES)
 }

@@ -28,9 +28,11 @@ pub(super) struct Row {
 impl Row {
     /// Of a case and what the doctor said. Names of this run's become the same each time.
     pub(super) fn new(case: &Case, finding: &Value, disk: &Disk) -> Self {
+        let name = disk.device.trim_start_matches("/dev/");
+        let image = disk.image.display().to_string();
         let same_each_time = |text: &str| {
-            text.replace(&disk.image.display().to_string(), &format!("/guests/{}", file_name(disk)))
-                .replace(&disk.device, "/dev/sdX")
+            let text = text.replace(&image, &format!("/guests/{}", file_name(disk))).replace(name, "sdX");
+            without_measures(&text)
         };
         let word = |key: &str| finding[key].as_str().unwrap_or_default();
         let lines = finding["paste"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -50,6 +52,18 @@ impl Row {
         let cells = [self.name, &self.printed, &self.fix, &self.before, self.mended_by, &self.after];
         format!("| {} |\n", cells.map(|cell| cell.replace('|', "\\|").replace('\n', " ")).join(" | "))
     }
+}
+
+/// Without sizes that other versions of the guest's tools make others: "63.5 MiB" becomes "N MiB".
+fn without_measures(text: &str) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    let units = words.iter().skip(1).chain([&""]);
+    let is_measured = |word: &str, unit: &str| {
+        let in_bytes = ["KiB", "MiB", "GiB"].iter().any(|known| unit.starts_with(known));
+        in_bytes && word.contains('.') && !word.ends_with(".0")
+    };
+    let masked = words.iter().zip(units).map(|(word, unit)| if is_measured(word, unit) { "N" } else { word });
+    masked.collect::<Vec<_>>().join(" ")
 }
 
 fn file_name(disk: &Disk) -> String {
