@@ -120,7 +120,7 @@ fn agent(guest: &Result<GuestSurvey, Trouble>) -> Vec<Finding> {
             .map(|at| format!(", next at {at}"))
             .unwrap_or_default();
         let text = format!("the guest's own fstrim.timer is active{when}: both will trim");
-        found.push(Finding::new(Layer::Agent, State::Note, text));
+        found.push(Finding::new(Layer::Agent, State::Note, text).warns());
     }
     found
 }

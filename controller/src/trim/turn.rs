@@ -3,6 +3,7 @@
 use tokio::sync::watch;
 
 use crate::{
+    layers::way,
     ledger::account::Reading,
     model::{
         guest::GuestSurvey,
@@ -119,6 +120,9 @@ fn order(survey: &GuestSurvey, choice: &Choice, options: &TrimOptions) -> TrimOr
 
 /// Tells what is worth knowing before a trim begins, once each.
 fn warn(look: &Look, choice: &Choice, listener: &dyn Listener) {
+    for finding in way::findings(&look.vm, None, &look.guest).into_iter().filter(|finding| finding.warns) {
+        listener.event(TurnEvent::Warning { layer: finding.layer, text: finding.text });
+    }
     let mut told = Vec::new();
     for (disk, decision) in look.disks.iter().zip(&choice.decisions) {
         let findings = if *decision == Decision::Go { look.findings(disk) } else { Vec::new() };
