@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trimtab_proto::words::Pace;
 
-use crate::{layers::Layer, trim::options::TrimOptions};
+use crate::{layers::Layer, model::vm::Via, trim::options::TrimOptions};
 
 /// What stands below `trimtab` alone and in `--help`.
 const EXAMPLES: &str = "Examples:
@@ -43,6 +43,9 @@ pub struct Global {
     /// Let QEMU's monitor be asked through libvirt for what arrived: libvirt marks such a domain as tainted
     #[arg(long, global = true)]
     pub qmp: bool,
+    /// Who trims in the guests: trimtab-agent, or qemu-ga through libvirt, which neither counts nor can be stopped
+    #[arg(long, global = true, value_enum, hide_possible_values = true, value_name = "agent|qga")]
+    pub via: Option<Via>,
     /// Print one JSON document instead of text, errors included
     #[arg(long, global = true)]
     pub json: bool,

@@ -31,7 +31,7 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs, output: &Output) -> 
         .zip(&vms)
         .map(|((name, seen), vm)| {
             let with_diagnosis = |look| {
-                let diagnosis = Diagnosis::of(&look, vm.agent.as_ref());
+                let diagnosis = Diagnosis::of(&look, known.endpoint(vm));
                 (look, diagnosis)
             };
             (name, seen.map(with_diagnosis))

@@ -8,7 +8,11 @@ use crate::{
     guest::GuestWay,
     image::HostStorage,
     inventory::{Inventory, select::select},
-    model::{trouble::Trouble, vm::Vm},
+    model::{
+        endpoint::Endpoint,
+        trouble::Trouble,
+        vm::{Via, Vm},
+    },
     trim::{look::Parts, neighbours::Neighbours},
     vmm::HostVmm,
 };
@@ -19,6 +23,7 @@ pub(super) struct Known {
     inventory: Inventory,
     /// Domains may be tainted for what their monitors know.
     qmp: bool,
+    via: Option<Via>,
     neighbours: Arc<Neighbours>,
 }
 
@@ -30,7 +35,7 @@ pub(super) async fn load(global: &Global, parallel: Option<u16>) -> Result<Known
         parallel,
     })?;
     let inventory = Inventory::load(&config.sources).await?;
-    Ok(Known { config, inventory, qmp: global.qmp, neighbours: Arc::default() })
+    Ok(Known { config, inventory, qmp: global.qmp, via: global.via, neighbours: Arc::default() })
 }
 
 impl Known {
@@ -51,11 +56,21 @@ impl Known {
     pub(super) fn reach(&self, vm: &Vm) -> Reached {
         Reached {
             name: vm.name.clone(),
-            guest: GuestWay::of(vm),
+            guest: GuestWay::of(vm, self.via_of(vm)),
             vmm: if self.qmp { HostVmm::of(vm).with_monitor() } else { HostVmm::of(vm) },
             storage: HostStorage,
             neighbours: Arc::clone(&self.neighbours),
         }
+    }
+
+    /// Who trims in that guest: the caller's word, else the inventory's.
+    fn via_of(&self, vm: &Vm) -> Via {
+        self.via.or(vm.via).unwrap_or_default()
+    }
+
+    /// Where its agent is reached, if that is how it is reached at all.
+    pub(super) fn endpoint<'a>(&self, vm: &'a Vm) -> Option<&'a Endpoint> {
+        vm.agent.as_ref().filter(|_| self.via_of(vm) == Via::Agent)
     }
 
     /// How many at a time.

@@ -6,7 +6,7 @@ use crate::{
         guest::{AgentInfo, GuestSurvey},
         run::{RunEvent, RunReport, SteerOrder, TrimOrder},
         trouble::{Kind, Trouble},
-        vm::{DomainId, Vm},
+        vm::{DomainId, Via, Vm},
     },
     trim::ports::{Guest, RunStream},
 };
@@ -15,7 +15,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum GuestWay {
     /// Our agent.
-    Agent(AgentClient),
+    Agent {
+        /// It.
+        client: AgentClient,
+        /// The VM is a domain of libvirt, so qemu-ga may be there where it is not.
+        in_domain: bool,
+    },
     /// Our agent behind the vsock device of a domain, whose CID may be another at each start: it is read for each call.
     Domain(DomainId),
     /// qemu-ga, through libvirt.
@@ -25,10 +30,18 @@ pub enum GuestWay {
 }
 
 impl GuestWay {
-    /// The best way that is known of.
-    pub fn of(vm: &Vm) -> Self {
+    /// The way to whoever is to trim in it.
+    pub fn of(vm: &Vm, via: Via) -> Self {
         match (&vm.agent, &vm.domain) {
-            (Some(endpoint), _) => Self::Agent(AgentClient::new(endpoint.clone(), Limits::default())),
+            (_, Some(domain)) if via == Via::Qga => Self::Qga(Qga::new(domain.id.clone())),
+            (_, None) if via == Via::Qga => Self::None(
+                Trouble::new(Kind::NoAgent, "qemu-ga is reached through libvirt, and this VM is no domain of it")
+                    .hint("name its libvirt with --connect, or reach trimtab-agent in it"),
+            ),
+            (Some(endpoint), domain) => Self::Agent {
+                client: AgentClient::new(endpoint.clone(), Limits::default()),
+                in_domain: domain.is_some(),
+            },
             (None, Some(domain)) => Self::Domain(domain.id.clone()),
             (None, None) => Self::None(
                 Trouble::new(Kind::NoAgent, "the inventory names no way to its agent").hint(
@@ -38,10 +51,27 @@ impl GuestWay {
         }
     }
 
+    /// Names qemu-ga where it may be there and our agent is not.
+    fn with_fallback(&self, trouble: Trouble) -> Trouble {
+        let in_domain = matches!(self, Self::Agent { in_domain: true, .. } | Self::Domain(_));
+        if !in_domain || !matches!(trouble.kind, Kind::NoAgent | Kind::NoLink) {
+            return trouble;
+        }
+        let hint = trouble.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+        trouble.hint(format!("{hint}where qemu-ga runs in the guest, --via qga will do"))
+    }
+
+    async fn ask(&self) -> Result<GuestSurvey, Trouble> {
+        match self.callee().await? {
+            Callee::Agent(agent) => agent.survey().await,
+            Callee::Qga(qga) => qga.survey().await,
+        }
+    }
+
     /// Who is to be called now.
     async fn callee(&self) -> Result<Callee<'_>, Trouble> {
         match self {
-            Self::Agent(agent) => Ok(Callee::Agent(agent.clone())),
+            Self::Agent { client, .. } => Ok(Callee::Agent(client.clone())),
             Self::Domain(domain) => domain::agent(domain).await.map(Callee::Agent),
             Self::Qga(qga) => Ok(Callee::Qga(qga)),
             Self::None(trouble) => Err(trouble.clone()),
@@ -83,10 +113,7 @@ impl Guest for GuestWay {
     }
 
     async fn survey(&self) -> Result<GuestSurvey, Trouble> {
-        let survey = match self.callee().await? {
-            Callee::Agent(agent) => agent.survey().await,
-            Callee::Qga(qga) => qga.survey().await,
-        }?;
+        let survey = self.ask().await.map_err(|trouble| self.with_fallback(trouble))?;
         if let Self::Domain(domain) = self {
             domain::confirm(domain, &survey).await?;
         }
@@ -111,6 +138,33 @@ impl Guest for GuestWay {
         match self.callee().await? {
             Callee::Agent(agent) => agent.get_run(run_id).await,
             Callee::Qga(qga) => qga.get_run(run_id).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{disk::Link, uri::Uri, vm::Domain};
+
+    #[tokio::test]
+    async fn where_there_is_no_agent_qemu_ga_is_named_if_it_can_be_reached() {
+        let id = DomainId { uri: Uri::default(), name: "web".into(), uuid: "u".into() };
+        let domain = Domain { id, state: None, link: Link::Missing, disks: Vec::new() };
+        let agent = Some("unix:/nonexistent/vsock".parse().unwrap());
+        let plain = Vm { agent, ..Vm::named("web") };
+        let managed = Vm { domain: Some(domain), ..plain.clone() };
+        for (vm, via, expected) in [
+            (&plain, Via::Agent, None),
+            (&managed, Via::Agent, Some("--via qga will do")),
+            (&plain, Via::Qga, Some("--connect")),
+        ] {
+            let trouble = GuestWay::of(vm, via).survey().await.unwrap_err();
+            let hint = trouble.hint.clone().unwrap_or_default();
+            match expected {
+                Some(words) => assert!(hint.contains(words), "{trouble:?}"),
+                None => assert!(!hint.contains("qga"), "{trouble:?}"),
+            }
         }
     }
 }

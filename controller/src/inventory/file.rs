@@ -17,7 +17,7 @@ use crate::{
         endpoint::Endpoint,
         image::{Format, Image},
         trouble::{Kind, Trouble},
-        vm::{DeclaredDisk, Vm},
+        vm::{DeclaredDisk, Via, Vm},
     },
 };
 
@@ -42,6 +42,7 @@ struct FileTable {
 struct VmTable {
     name: Spanned<String>,
     agent: Option<Spanned<String>>,
+    via: Option<Via>,
     qmp: Option<Spanned<PathBuf>>,
     #[serde(default)]
     labels: Vec<Spanned<String>>,
@@ -183,6 +184,7 @@ impl Reader<'_> {
         let qmp = table.qmp.as_ref().map(|qmp| self.absolute("qmp", qmp).cloned());
         Ok(Vm {
             agent: agent.transpose()?,
+            via: table.via,
             qmp: qmp.transpose()?,
             labels: table.labels.iter().map(|label| self.label(label)).collect::<Result<_, _>>()?,
             disks: table.disk.iter().map(|disk| self.disk(disk)).collect::<Result<_, _>>()?,

@@ -17,6 +17,8 @@ pub struct Vm {
     pub name: String,
     /// How its agent is reached; `None` where the file names no way: a domain's vsock device is asked for then.
     pub agent: Option<Endpoint>,
+    /// Who trims in its guest; `None`: our agent, unless the caller says otherwise.
+    pub via: Option<Via>,
     /// libvirt's word about it, where it is a domain.
     pub domain: Option<Domain>,
     /// QEMU's monitor socket.
@@ -35,6 +37,7 @@ impl Vm {
         Self {
             name: name.into(),
             agent: None,
+            via: None,
             domain: None,
             qmp: None,
             labels: Vec::new(),
