@@ -28,7 +28,7 @@ async fn a_run_from_hello_to_replay() {
     let mut client = connect(&agent.socket).await;
 
     let hello = client.hello(v1::HelloRequest::default()).await.unwrap().into_inner();
-    assert_eq!(hello.features, ["pause", "again"]);
+    assert_eq!(hello.features, ["pause", "again", "probe"]);
     assert!(hello.policy.unwrap().host_may_trim);
     let survey = client.survey(v1::SurveyRequest {}).await.unwrap().into_inner();
     let fs = survey.filesystems.iter().find(|fs| fs.id == disk.id()).expect("the filesystem is surveyed");
@@ -79,8 +79,6 @@ async fn a_run_from_hello_to_replay() {
     assert_eq!(status.code(), Code::InvalidArgument, "{status}");
     let status = client.get_run(v1::GetRunRequest { run_id: run_id(99) }).await.unwrap_err();
     assert_eq!(status.code(), Code::NotFound, "{status}");
-    let status = client.probe(v1::ProbeRequest::default()).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented, "{status}");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use super::{
     limits::{Budget, Limits},
     line::{Line, guard},
     order,
+    probe::ProbeEvents,
     status::Asked,
     stream::TrimStream,
 };
@@ -29,6 +30,7 @@ use crate::{
     model::{
         endpoint::Endpoint,
         guest::{AgentInfo, GuestSurvey},
+        probe::ProbeOrder,
         run::{RunReport, SteerOrder, TrimOrder},
         trouble::{Kind, Trouble},
     },
@@ -44,15 +46,15 @@ type Service = MapResponse<Channel, fn(Response<Body>) -> Response<Body>>;
 
 /// One connection with an agent behind it.
 pub(super) struct Call {
-    grpc: Grpc<Service>,
+    pub(super) grpc: Grpc<Service>,
     pub(super) line: Line,
 }
 
 /// A guest's agent.
 #[derive(Clone, Debug)]
 pub struct AgentClient {
-    endpoint: Endpoint,
-    limits: Limits,
+    pub(super) endpoint: Endpoint,
+    pub(super) limits: Limits,
 }
 
 impl AgentClient {
@@ -61,12 +63,12 @@ impl AgentClient {
         Self { endpoint, limits }
     }
 
-    fn asked(&self, rpc: &'static str) -> Asked<'_> {
+    pub(super) fn asked(&self, rpc: &'static str) -> Asked<'_> {
         Asked { at: &self.endpoint, rpc }
     }
 
     /// Connects. The transport makes one connection and never a second one.
-    async fn call(&self, asked: Asked<'_>, bytes: Budget) -> Result<Call, Trouble> {
+    pub(super) async fn call(&self, asked: Asked<'_>, bytes: Budget) -> Result<Call, Trouble> {
         let io = dial(&self.endpoint, &self.limits).await?;
         let (io, line) = guard(io, bytes, self.limits.keepalive_timeout);
         let slot = Mutex::new(Some(TokioIo::new(io)));
@@ -150,6 +152,7 @@ impl AgentClient {
 
 impl Guest for AgentClient {
     type Run = TrimStream;
+    type Probe = ProbeEvents;
 
     async fn hello(&self) -> Result<AgentInfo, Trouble> {
         let question = v1::HelloRequest { controller_version: env!("CARGO_PKG_VERSION").to_owned() };
@@ -169,22 +172,27 @@ impl Guest for AgentClient {
         self.explain(self.ask("Steer", order::steer(order), check)).await
     }
 
+    async fn probe(&self, order: &ProbeOrder) -> Result<ProbeEvents, Trouble> {
+        self.explain(self.open_probe(order)).await
+    }
+
     async fn get_run(&self, run_id: &str) -> Result<RunReport, Trouble> {
         let check = |report| of_run(run_id, report);
         self.explain(self.ask("GetRun", v1::GetRunRequest { run_id: run_id.to_owned() }, check)).await
     }
 }
 
-async fn ready(grpc: &mut Grpc<Service>) -> Result<(), tonic::Status> {
+pub(super) async fn ready(grpc: &mut Grpc<Service>) -> Result<(), tonic::Status> {
     grpc.ready().await.map_err(|error| tonic::Status::from_error(error.into()))
 }
 
-fn path(rpc: &'static str) -> PathAndQuery {
+pub(super) fn path(rpc: &'static str) -> PathAndQuery {
     let path = match rpc {
         "Hello" => "/trimtab.v1.Agent/Hello",
         "Survey" => "/trimtab.v1.Agent/Survey",
         "Trim" => "/trimtab.v1.Agent/Trim",
         "Steer" => "/trimtab.v1.Agent/Steer",
+        "Probe" => "/trimtab.v1.Agent/Probe",
         _ => "/trimtab.v1.Agent/GetRun",
     };
     PathAndQuery::from_static(path)

@@ -52,6 +52,11 @@ impl Answer for v1::TrimEvent {
     const MAX_INNER: usize = MAX_TOP_FIELDS;
 }
 
+impl Answer for v1::ProbeEvent {
+    const PARTS: &'static [u32] = &[2, 3, 4];
+    const MAX_INNER: usize = MAX_TOP_FIELDS;
+}
+
 /// Decodes a message, if it may be decoded.
 pub(super) fn decode<A: Answer>(message: Bytes) -> Result<A, Nonsense> {
     let not_a_message = |error| Nonsense::new("", format!("not a message of trimtab.v1: {error}"));

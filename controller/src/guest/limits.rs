@@ -37,6 +37,8 @@ pub struct Limits {
     /// A run's stream ends this long after the order's own deadline, whatever the guest sends: 60 s, in which an
     /// honest agent kills its workers, waits for the kernel to let go of them and reads the last counters.
     pub end_margin: Duration,
+    /// A probe's stream ends this long after the order's own deadline: 5 s. There is nothing that it would wait for.
+    pub probe_margin: Duration,
     /// Bytes from the guest for one question, HTTP/2 and all: two of the largest messages.
     pub call_bytes: Budget,
     /// Bytes from the guest in a run's stream: 8 MiB and 64 KiB a second. An agent that sends two progress events a
@@ -60,6 +62,7 @@ impl Default for Limits {
             first_event: Duration::from_secs(10),
             stall: Duration::from_secs(60),
             end_margin: Duration::from_secs(60),
+            probe_margin: Duration::from_secs(5),
             call_bytes: Budget { burst: largest_message.saturating_mul(2), per_sec: 0 },
             stream_bytes: Budget { burst: largest_message.saturating_mul(8), per_sec: 64 * 1024 },
             stream_events: Budget { burst: 4096, per_sec: 20 },

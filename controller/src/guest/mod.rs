@@ -17,6 +17,7 @@ mod limits;
 mod line;
 mod mux;
 mod order;
+mod probe;
 mod qga;
 mod status;
 mod stream;
@@ -25,6 +26,7 @@ mod way;
 
 pub use client::AgentClient;
 pub use limits::{Budget, Limits};
+pub use probe::ProbeEvents;
 pub use qga::Qga;
 pub use stream::TrimStream;
 pub use way::GuestWay;

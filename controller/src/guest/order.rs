@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use trimtab_proto::{MAX_LINGER_SECS, v1};
+use trimtab_proto::{MAX_LINGER_SECS, MAX_PROBE_DEADLINE_SECS, MAX_PROBE_PAUSE_MS, v1};
 
-use crate::model::run::{SteerOrder, TrimOrder};
+use crate::model::{
+    probe::ProbeOrder,
+    run::{SteerOrder, TrimOrder},
+};
 
 /// An order for a trim. The deadline is rounded up to whole seconds and at least one; the linger is never longer than
 /// the contract's [`MAX_LINGER_SECS`].
@@ -29,6 +32,18 @@ pub(super) fn trim(order: &TrimOrder) -> v1::TrimRequest {
 /// Pause, resume or cancel.
 pub(super) fn steer(order: &SteerOrder) -> v1::SteerRequest {
     v1::SteerRequest { run_id: order.run_id.clone(), fence: order.fence, action: order.action.into() }
+}
+
+/// A probe. The pause is never longer than the contract's [`MAX_PROBE_PAUSE_MS`], the deadline at least a second.
+pub(super) fn probe(order: &ProbeOrder) -> v1::ProbeRequest {
+    let pause_ms = u32::try_from(order.pause.as_millis()).unwrap_or(u32::MAX);
+    v1::ProbeRequest {
+        filesystem_id: order.filesystem_id.clone(),
+        boot_id: order.boot_id.clone(),
+        bytes: order.bytes,
+        pause_ms: pause_ms.min(MAX_PROBE_PAUSE_MS),
+        deadline_secs: whole_secs(order.deadline).clamp(1, MAX_PROBE_DEADLINE_SECS),
+    }
 }
 
 fn whole_secs(duration: Duration) -> u32 {
@@ -72,6 +87,15 @@ mod tests {
         assert_eq!((trim(&order).deadline_secs, trim(&order).pace, trim(&order).linger_secs), (1, 0, 0));
         let order = TrimOrder { deadline: Duration::MAX, ..order };
         assert_eq!(trim(&order).deadline_secs, u32::MAX);
+        let order = ProbeOrder {
+            filesystem_id: "8:1".into(),
+            boot_id: "b".into(),
+            bytes: 1 << 24,
+            pause: Duration::from_secs(60),
+            deadline: Duration::MAX,
+        };
+        let asked = probe(&order);
+        assert_eq!((asked.pause_ms, asked.deadline_secs, asked.bytes), (10_000, 120, 1 << 24));
         let order = SteerOrder { run_id: "r".into(), fence: 8, action: Action::Cancel };
         assert_eq!(steer(&order), v1::SteerRequest { run_id: "r".into(), fence: 8, action: 3 });
     }

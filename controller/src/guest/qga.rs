@@ -13,10 +13,12 @@ use std::{
 
 use trimtab_proto::words::{FilesystemState, RunState, StopReason, Wire};
 
+use super::ProbeEvents;
 use crate::{
     libvirt::Libvirt,
     model::{
         guest::{AgentInfo, GuestSurvey},
+        probe::ProbeOrder,
         run::{FilesystemRun, RunEvent, RunReport, SteerOrder, Target, TrimOrder},
         trouble::{Kind, Trouble},
         vm::DomainId,
@@ -40,6 +42,7 @@ impl Qga {
 
 impl Guest for Qga {
     type Run = QgaRun;
+    type Probe = ProbeEvents;
 
     async fn hello(&self) -> Result<AgentInfo, Trouble> {
         Ok(self.survey().await?.agent)
@@ -59,6 +62,11 @@ impl Guest for Qga {
     async fn steer(&self, _: &SteerOrder) -> Result<RunReport, Trouble> {
         Err(Trouble::new(Kind::AgentRefused, "qemu-ga cannot stop a trim: the guest goes on with it")
             .hint("trim it once more to see what came back in the end"))
+    }
+
+    async fn probe(&self, _: &ProbeOrder) -> Result<ProbeEvents, Trouble> {
+        Err(Trouble::new(Kind::AgentRefused, "qemu-ga cannot probe")
+            .hint("install trimtab-agent in the guest"))
     }
 
     async fn get_run(&self, _: &str) -> Result<RunReport, Trouble> {

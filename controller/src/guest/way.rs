@@ -1,9 +1,10 @@
 //! [`GuestWay`]: how one VM's guest is spoken to, or why it cannot be.
 
-use super::{AgentClient, Limits, Qga, TrimStream, domain, qga::QgaRun};
+use super::{AgentClient, Limits, ProbeEvents, Qga, TrimStream, domain, qga::QgaRun};
 use crate::{
     model::{
         guest::{AgentInfo, GuestSurvey},
+        probe::ProbeOrder,
         run::{RunEvent, RunReport, SteerOrder, TrimOrder},
         trouble::{Kind, Trouble},
         vm::{DomainId, Via, Vm},
@@ -71,8 +72,8 @@ impl GuestWay {
     /// Who is to be called now.
     async fn callee(&self) -> Result<Callee<'_>, Trouble> {
         match self {
-            Self::Agent { client, .. } => Ok(Callee::Agent(client.clone())),
-            Self::Domain(domain) => domain::agent(domain).await.map(Callee::Agent),
+            Self::Agent { client, .. } => Ok(Callee::Agent(Box::new(client.clone()))),
+            Self::Domain(domain) => domain::agent(domain).await.map(|agent| Callee::Agent(Box::new(agent))),
             Self::Qga(qga) => Ok(Callee::Qga(qga)),
             Self::None(trouble) => Err(trouble.clone()),
         }
@@ -81,7 +82,7 @@ impl GuestWay {
 
 /// Who answers one call.
 enum Callee<'a> {
-    Agent(AgentClient),
+    Agent(Box<AgentClient>),
     Qga(&'a Qga),
 }
 
@@ -104,6 +105,7 @@ impl RunStream for WayRun {
 
 impl Guest for GuestWay {
     type Run = WayRun;
+    type Probe = ProbeEvents;
 
     async fn hello(&self) -> Result<AgentInfo, Trouble> {
         match self.callee().await? {
@@ -131,6 +133,13 @@ impl Guest for GuestWay {
         match self.callee().await? {
             Callee::Agent(agent) => agent.steer(order).await,
             Callee::Qga(qga) => qga.steer(order).await,
+        }
+    }
+
+    async fn probe(&self, order: &ProbeOrder) -> Result<ProbeEvents, Trouble> {
+        match self.callee().await? {
+            Callee::Agent(agent) => agent.probe(order).await,
+            Callee::Qga(qga) => qga.probe(order).await,
         }
     }
 

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod endpoint;
 pub mod guest;
 pub mod image;
+pub mod probe;
 pub mod run;
 pub mod trouble;
 pub mod uri;

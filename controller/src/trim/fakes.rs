@@ -14,12 +14,13 @@ use crate::{
         disk::{DiskCounters, VmFacts, VmState, VmmView},
         guest::{AgentInfo, GuestSurvey},
         image::{Allocation, Datastore, Image, Place, Qcow2Header},
+        probe::{ProbeEvent, ProbeOrder},
         run::{FilesystemRun, RunEvent, RunReport, Sent, SteerOrder, TrimOrder},
         trouble::{Kind, Trouble},
     },
     trim::{
         look::{DiskLook, Look},
-        ports::{Guest, RunStream, Storage, Vmm},
+        ports::{Guest, ProbeStream, RunStream, Storage, Vmm},
     },
 };
 
@@ -73,6 +74,13 @@ pub(crate) struct Script {
     pub(crate) image_gone: bool,
     pub(crate) state_after: Option<VmState>,
     pub(crate) shared: bool,
+    /// The events of a probe, each 600 ms after the one before.
+    pub(crate) probe: VecDeque<Result<ProbeEvent, Trouble>>,
+    pub(crate) probed: Vec<ProbeOrder>,
+    /// Allocation and counters before a probe, while its file is there, and after; empty: they never move.
+    pub(crate) stages: Vec<(u64, DiskCounters)>,
+    stage: usize,
+    waited: usize,
     trimmed: bool,
 }
 
@@ -168,8 +176,31 @@ impl RunStream for FakeRun {
     }
 }
 
+/// The events of a [`FakeVm`]'s probe.
+pub(crate) struct FakeProbe(Arc<Mutex<Script>>);
+
+impl ProbeStream for FakeProbe {
+    async fn next(&mut self) -> Option<Result<ProbeEvent, Trouble>> {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            let mut script = self.0.lock().unwrap();
+            script.waited += 1;
+            if script.waited.is_multiple_of(3) {
+                script.stage += 1;
+                return script.probe.pop_front();
+            }
+        }
+    }
+}
+
 impl Guest for FakeVm {
     type Run = FakeRun;
+    type Probe = FakeProbe;
+
+    async fn probe(&self, order: &ProbeOrder) -> Result<FakeProbe, Trouble> {
+        self.script(|s| s.probed.push(order.clone()));
+        Ok(FakeProbe(Arc::clone(&self.script)))
+    }
 
     async fn hello(&self) -> Result<AgentInfo, Trouble> {
         Ok(AgentInfo { boot_id: self.script(|s| s.boot_id.clone()), ..self.survey.agent.clone() })
@@ -213,7 +244,9 @@ impl Vmm for FakeVm {
     }
 
     async fn counters(&self) -> Result<Vec<(String, DiskCounters)>, Trouble> {
-        let counters = self.script(|s| s.trimmed.then_some(s.counters_after)).unwrap_or(self.before);
+        let counters = self
+            .script(|s| s.trimmed.then_some(s.counters_after).or_else(|| Some(s.stages.get(s.stage)?.1)))
+            .unwrap_or(self.before);
         Ok(vec![("disk0".into(), counters)])
     }
 }
@@ -227,7 +260,10 @@ impl Storage for FakeVm {
                 file: s.file_after.unwrap_or(self.allocation.file),
                 ..self.allocation
             }),
-            (false, _) => Ok(self.allocation),
+            (false, _) => Ok(match s.stages.get(s.stage) {
+                Some((allocated, _)) => Allocation { allocated_bytes: Some(*allocated), ..self.allocation },
+                None => self.allocation,
+            }),
         })
     }
 

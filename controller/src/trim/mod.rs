@@ -23,6 +23,7 @@ pub mod neighbours;
 pub mod options;
 pub mod outcome;
 pub mod ports;
+pub mod probe;
 mod readings;
 pub mod settle;
 pub mod turn;

@@ -9,6 +9,7 @@ use crate::model::{
     disk::{DiskCounters, VmmView},
     guest::{AgentInfo, GuestSurvey},
     image::{Allocation, Datastore, Image, Place, Qcow2Header},
+    probe::{ProbeEvent, ProbeOrder},
     run::{RunEvent, RunReport, SteerOrder, TrimOrder},
     trouble::Trouble,
 };
@@ -17,6 +18,8 @@ use crate::model::{
 pub trait Guest: Send + Sync {
     /// The stream of a run.
     type Run: RunStream;
+    /// The events of a probe.
+    type Probe: ProbeStream;
 
     /// Who answers.
     fn hello(&self) -> impl Future<Output = Result<AgentInfo, Trouble>> + Send;
@@ -26,6 +29,8 @@ pub trait Guest: Send + Sync {
     fn trim(&self, order: &TrimOrder) -> impl Future<Output = Result<Self::Run, Trouble>> + Send;
     /// Pauses, resumes or cancels a run.
     fn steer(&self, order: &SteerOrder) -> impl Future<Output = Result<RunReport, Trouble>> + Send;
+    /// Writes a small file, gives it up and trims where it lay.
+    fn probe(&self, order: &ProbeOrder) -> impl Future<Output = Result<Self::Probe, Trouble>> + Send;
     /// A run of this boot.
     fn get_run(&self, run_id: &str) -> impl Future<Output = Result<RunReport, Trouble>> + Send;
 }
@@ -34,6 +39,12 @@ pub trait Guest: Send + Sync {
 pub trait RunStream: Send {
     /// The next event; `None` after `End`.
     fn next(&mut self) -> impl Future<Output = Option<Result<RunEvent, Trouble>>> + Send;
+}
+
+/// A probe's events. Ends by itself, at the order's deadline at the latest; dropping it ends the probe.
+pub trait ProbeStream: Send {
+    /// The next event; `None` after the end. Nothing is lost when the future is dropped.
+    fn next(&mut self) -> impl Future<Output = Option<Result<ProbeEvent, Trouble>>> + Send;
 }
 
 /// The hypervisor of a VM.

@@ -12,12 +12,14 @@ use std::fmt;
 mod arbitrary;
 mod field;
 mod hello;
+mod probe;
 mod run;
 mod survey;
 #[cfg(test)]
 mod tests;
 
 pub use hello::hello;
+pub use probe::probe;
 pub use run::{Event, event, report};
 pub use survey::survey;
 

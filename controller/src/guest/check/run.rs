@@ -87,7 +87,7 @@ fn progress(progress: v1::Progress) -> Result<Progress, Nonsense> {
     })
 }
 
-fn sent(values: Vec<v1::Sent>) -> Result<Vec<Sent>, Nonsense> {
+pub(super) fn sent(values: Vec<v1::Sent>) -> Result<Vec<Sent>, Nonsense> {
     count("sent", values.len(), MAX_DEVICES)?;
     let values = list("sent", values, |sent| {
         Ok(Sent {
@@ -100,7 +100,7 @@ fn sent(values: Vec<v1::Sent>) -> Result<Vec<Sent>, Nonsense> {
     Ok(values)
 }
 
-fn failure(failure: v1::Failure) -> Result<Failure, Nonsense> {
+pub(super) fn failure(failure: v1::Failure) -> Result<Failure, Nonsense> {
     if !(0..=MAX_ERRNO).contains(&failure.errno) {
         return Err(Nonsense::new("failure.errno", format!("{} is no errno", failure.errno)));
     }

@@ -72,7 +72,7 @@ fn filesystem(fs: v1::Filesystem) -> Result<Filesystem, Nonsense> {
 }
 
 /// Sizes rise, and what lies in larger extents is part of what lies in smaller ones.
-fn free_extents(values: Vec<v1::FreeExtents>) -> Result<Vec<FreeExtents>, Nonsense> {
+pub(super) fn free_extents(values: Vec<v1::FreeExtents>) -> Result<Vec<FreeExtents>, Nonsense> {
     let field = "free_extents";
     count(field, values.len(), MAX_FREE_EXTENTS)?;
     let values = list(field, values, |value| {
