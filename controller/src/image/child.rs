@@ -51,9 +51,11 @@ pub(super) fn output(mut command: Command) -> Result<Vec<u8>, NotTold> {
     match child.wait() {
         Ok(status) if status.success() => Ok(out),
         Ok(status) => {
-            let said = String::from_utf8_lossy(&err).split_whitespace().collect::<Vec<_>>().join(" ");
-            let said = if said.is_empty() { status.to_string() } else { said.chars().take(200).collect() };
-            Err(NotTold::Refused(name, said))
+            let said = String::from_utf8_lossy(&err);
+            // The first line says what happened, the others what followed from it.
+            let first = said.lines().map(str::trim).find(|line| !line.is_empty());
+            let first = first.map_or_else(|| status.to_string(), |line| line.chars().take(200).collect());
+            Err(NotTold::Refused(name, first))
         }
         Err(error) => Err(NotTold::NotRun(name, error)),
     }
@@ -115,7 +117,8 @@ mod tests {
 
     #[test]
     fn what_it_says_when_it_fails() {
-        let said = sh("echo first; echo 'no  such\nvolume' >&2; exit 3").unwrap_err().to_string();
+        let said =
+            sh("echo first; printf '\n  no such volume\nfailed\n' >&2; exit 3").unwrap_err().to_string();
         assert_eq!(said, "sh: no such volume");
         assert_eq!(sh("exit 3").unwrap_err().to_string(), "sh: exit status: 3");
         let missing = output(Command::new("trimtab-no-such-program")).unwrap_err();

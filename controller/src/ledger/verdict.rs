@@ -165,7 +165,13 @@ fn freed(evidence: &Evidence<'_>) -> Option<Ruling> {
     if let Some((finding, _)) = evidence.holder() {
         return Some(Ruling::of(Verdict::PartlyReclaimed, "4", finding));
     }
-    Some(Ruling::new(Verdict::Reclaimed, "5", "the image shrank"))
+    let because = match evidence.asks_for_sharing() {
+        true => {
+            "the image shrank; its datastore gained little meanwhile: others wrote to it, or share what came free"
+        }
+        false => "the image shrank",
+    };
+    Some(Ruling::new(Verdict::Reclaimed, "5", because))
 }
 
 /// Rule 6.

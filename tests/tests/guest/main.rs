@@ -13,3 +13,4 @@ mod inside;
 mod matrix;
 mod mounts;
 mod rig;
+mod volumes;

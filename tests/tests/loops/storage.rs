@@ -89,6 +89,47 @@ async fn shared_extents_are_told() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_hole_in_what_a_clone_shares_gives_the_filesystem_nothing() -> Result<()> {
+    for filesystem in [Filesystem::Xfs, Filesystem::Btrfs] {
+        let name = filesystem.as_str();
+        let disk = LoopDisk::mount(filesystem, 512 * MIB)?;
+        let (path, clone) = (disk.path().join("guest.img"), disk.path().join("clone.img"));
+        fill(&path)?;
+        run("cp", &["--reflink=always", &path.display().to_string()], &clone)?;
+        let guest = image(&path);
+        HostStorage.settle(&guest).await?;
+        let (before, store) = (taken(&HostStorage.allocation(&guest).await?)?, datastore(&guest).await?);
+        run("fallocate", &["-p", "-o", "0", "-l", "32M"], &path)?;
+        HostStorage.settle(&guest).await?;
+        let fell = before.saturating_sub(taken(&HostStorage.allocation(&guest).await?)?);
+        let gained = datastore(&guest).await?.free_bytes.saturating_sub(store.free_bytes);
+        ensure!(fell == 32 * MIB && gained < MIB, "{name}: fell by {fell}, the filesystem gained {gained}");
+        // The rest of it tells why.
+        ensure!(HostStorage.shares_extents(&guest).await == Some(true), "{name}");
+        // With the clone the room comes back.
+        fs::remove_file(&clone)?;
+        // XFS gives back what a deleted file had in the background, and waits for it here.
+        run("sync", &["-f"], &path)?;
+        HostStorage.settle(&guest).await?;
+        let gained = datastore(&guest).await?.free_bytes.saturating_sub(store.free_bytes);
+        ensure!(gained >= 31 * MIB, "{name}: without the clone it gained {gained}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_with_all_of_its_room() -> Result<()> {
+    for filesystem in Filesystem::ALL {
+        let disk = LoopDisk::mount(filesystem, 512 * MIB)?;
+        let path = disk.path().join("guest.img");
+        run("fallocate", &["-l", "128M"], &path)?;
+        let found = HostStorage.allocation(&image(&path)).await?;
+        ensure!(taken(&found)? >= 128 * MIB && found.length_bytes == 128 * MIB, "{filesystem:?}: {found:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn subvolumes_are_one_datastore() -> Result<()> {
     let disk = LoopDisk::mount(Filesystem::Btrfs, 512 * MIB)?;
     let (first, second) = (disk.path().join("first"), disk.path().join("second"));

@@ -141,6 +141,7 @@ fn the_first_rule_that_holds() {
         ),
         ("shared extents", Case::raw().with(|c| (c.shared, c.gain) = (true, Some(0))), "3", HeldOnHost),
         ("shared, yet gained", Case::raw().with(|c| c.shared = true), "5", Reclaimed),
+        ("nothing gained, and nobody shares", Case::raw().with(|c| c.gain = Some(0)), "5", Reclaimed),
         ("cancelled after much", Case::raw().with(|c| c.cut_short = Some("deadline")), "4", PartlyReclaimed),
         (
             "some requests failed",
