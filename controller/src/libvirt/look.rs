@@ -18,7 +18,7 @@ pub(super) fn view(domain: &Domain) -> Result<VmmView, Failed> {
     let described = xml::domain(&domain.xml()?)?;
     let mut vm = VmFacts { state, link: described.link, ..VmFacts::default() };
     let mut disks = described.disks;
-    // Of an image of a domain that is off libvirt would read the header to answer.
+    // Of a domain that is off libvirt would open the images to answer.
     if vm.state != Some(VmState::Off) {
         let stats = domain.block_stats().unwrap_or_default();
         for disk in &mut disks {
@@ -44,8 +44,13 @@ pub(super) fn link(domain: &Domain) -> Result<Option<Link>, Failed> {
     }
 }
 
-/// wr.bytes of each disk.
+/// wr.bytes of each disk; nothing where the domain is off. libvirt would then open the images to answer, and stand still
+/// itself, with the domain locked, where one of them is a FIFO.
 pub(super) fn written(domain: &Domain) -> Result<Vec<(String, DiskCounters)>, Failed> {
+    let (state, reason) = domain.state()?;
+    if said::state(state, reason) == Some(VmState::Off) {
+        return Ok(Vec::new());
+    }
     let disks = xml::domain(&domain.xml()?)?.disks;
     let stats = domain.block_stats()?;
     Ok(disks

@@ -6,4 +6,5 @@
 )]
 
 mod doctor;
+mod domains;
 mod rig;
