@@ -106,6 +106,9 @@ pub struct DoctorArgs {
     /// Which VMs.
     #[command(flatten)]
     pub selection: Selection,
+    /// Prove the whole way of each disk: the guest writes a file of 16 MiB and trims where it lay, the host looks
+    #[arg(long)]
+    pub probe: bool,
 }
 
 /// `trimtab trim`.

@@ -4,17 +4,25 @@ use super::{
     args::{DoctorArgs, Global},
     exit,
     output::Output,
-    survey::look_at,
-    vms,
+    vms::{self, Reached},
 };
 use crate::{
-    model::trouble::{Kind, Trouble},
+    model::{
+        endpoint::Endpoint,
+        trouble::{Kind, Trouble},
+    },
     render::{
         doctor,
         json::doctor::{DoctorDocument, Examined},
         progress::Progress,
     },
-    trim::diagnosis::Diagnosis,
+    trim::{
+        diagnosis::Diagnosis,
+        event::{Stage, TurnEvent},
+        look::look,
+        many::side_by_side,
+        probe::probe,
+    },
 };
 
 pub(super) async fn run(global: &Global, args: &DoctorArgs, output: &Output) -> Result<u8, Trouble> {
@@ -25,23 +33,45 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs, output: &Output) -> 
     let known = vms::load(global, None).await?.with_neighbours().await;
     let vms = known.select(&args.selection)?;
     let progress = Progress::new(global.quiet || output.wants_events());
-    let seen = look_at(&known, vms.clone(), &progress).await;
-    let examined: Vec<(String, Examined)> = seen
-        .into_iter()
-        .zip(&vms)
-        .map(|((name, seen), vm)| {
-            let with_diagnosis = |look| {
-                let diagnosis = Diagnosis::of(&look, known.endpoint(vm));
-                (look, diagnosis)
-            };
-            (name, seen.map(with_diagnosis))
-        })
-        .collect();
+    let names: Vec<String> = vms.iter().map(|vm| vm.name.clone()).collect();
+    let with_probe = args.probe;
+    let examined = side_by_side(vms, known.parallel(), |vm| {
+        let (reached, progress) = (known.reach(&vm), progress.clone());
+        let endpoint = known.endpoint(&vm).cloned();
+        async move {
+            let examined = examine(&reached, endpoint.as_ref(), with_probe, &progress).await;
+            progress.done(&vm.name);
+            examined
+        }
+    })
+    .await;
+    let examined: Vec<(String, Examined)> = names.into_iter().zip(examined).collect();
     let exit = exit_code(&examined);
     output.result(&DoctorDocument::new(&examined, exit), || {
         examined.iter().map(|(name, result)| doctor::vm(name, result)).collect()
     });
     Ok(exit)
+}
+
+/// Looks at one VM, and probes its disks one after the other: the guest does one thing at a time.
+async fn examine(
+    reached: &Reached,
+    endpoint: Option<&Endpoint>,
+    with_probe: bool,
+    progress: &Progress,
+) -> Examined {
+    let parts = reached.parts();
+    let stage = |stage| progress.show(parts.name, &TurnEvent::Stage(stage));
+    stage(Stage::Looking);
+    let look = look(&parts).await?;
+    let mut diagnosis = Diagnosis::of(&look, endpoint);
+    if with_probe && look.guest.is_ok() {
+        stage(Stage::Probing);
+        for (disk, found) in look.disks.iter().zip(&mut diagnosis.disks) {
+            found.probe = Some(probe(&parts, &look, disk, &[]).await);
+        }
+    }
+    Ok((look, diagnosis))
 }
 
 /// 0 where everything is open; 32 where no VM could be looked at at all; 64 where something cuts or was not read.

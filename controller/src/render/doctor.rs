@@ -2,7 +2,7 @@
 
 use super::{
     fix,
-    size::{iec, iec_or_unknown},
+    size::{iec, iec_or_unknown, iec_signed},
     style::{BAD, FAINT, GOOD, HELD, STRONG, styled},
     wrap::{both_ends, wrap},
 };
@@ -16,6 +16,7 @@ use crate::{
     trim::{
         diagnosis::{Diagnosis, DiskDiagnosis},
         look::{DiskLook, Look},
+        probe::Probe,
     },
 };
 
@@ -42,8 +43,10 @@ pub fn vm(name: &str, result: &Result<(Look, Diagnosis), Trouble>) -> String {
                 found.findings.iter().filter(|finding| layers.contains(&finding.layer)).cloned().collect();
             section(&mut out, title, &part);
         }
-        out.push_str(&wrap("", "", &conclusion(diagnosis, found)));
-        out.push('\n');
+        for line in found.probe.iter().map(probed).chain([conclusion(diagnosis, found)]) {
+            out.push_str(&wrap("", "  ", &line));
+            out.push('\n');
+        }
     }
     out
 }
@@ -126,6 +129,30 @@ fn style_of(state: State) -> anstyle::Style {
     }
 }
 
+/// What the probe found: the figures of its way, and the sentence.
+fn probed(probe: &Probe) -> String {
+    let word = match probe.proven {
+        Some(true) => styled(GOOD, "proven"),
+        Some(false) => styled(BAD, "NOT OPEN"),
+        None => styled(FAINT, "not known"),
+    };
+    let ended = probe.ended_at.map(|layer| format!(" at {}", layer.as_str())).unwrap_or_default();
+    let way = match probe.range_bytes {
+        Some(range) => format!(
+            " (range {} -> sent {} -> arrived {} -> image {})",
+            iec(range),
+            iec_or_unknown(probe.sent_bytes),
+            iec_or_unknown(probe.arrived_bytes),
+            probe.fell_bytes.map_or_else(|| "?".to_owned(), |fell| iec_signed(fell.saturating_neg())),
+        ),
+        None => String::new(),
+    };
+    let on = probe.mount.as_ref().map(|mount| format!(" on {}", safe(mount))).unwrap_or_default();
+    let more = if probe.trimmed_more { "; this filesystem trims more than the file's range" } else { "" };
+    let hint = probe.hint.as_ref().map(|hint| format!("; {}", safe(hint))).unwrap_or_default();
+    format!("probe{on}: {word}{ended}: {}{way}{more}{hint}", safe(&probe.text))
+}
+
 /// What it comes to.
 fn conclusion(diagnosis: &Diagnosis, disk: &DiskDiagnosis) -> String {
     let mut said = Vec::new();
@@ -141,7 +168,14 @@ fn conclusion(diagnosis: &Diagnosis, disk: &DiskDiagnosis) -> String {
             said.push(format!("{} holds what is named above; the rest is open.", holder.layer.as_str()));
         }
         (None, None) if disk.unread => said.push("the image could not be read.".to_owned()),
-        (None, None) if diagnosis.way_cut().is_none() => said.push("open as far as can be seen.".to_owned()),
+        (None, None) if diagnosis.way_cut().is_none() => said.push(
+            match disk.proven() {
+                Some(true) => "open, and proven.",
+                Some(false) => "nothing is seen to cut, and yet the way is not open.",
+                None => "open as far as can be seen.",
+            }
+            .to_owned(),
+        ),
         (None, None) => {}
     }
     if let Some(guard) = &disk.guard {
@@ -151,6 +185,9 @@ fn conclusion(diagnosis: &Diagnosis, disk: &DiskDiagnosis) -> String {
             guard.layer.as_str(),
             safe(&guard.text)
         ));
+    }
+    if disk.probe.is_none() && diagnosis.way_cut().is_none() {
+        said.push("Path not proven (--probe).".to_owned());
     }
     said.join(" ")
 }

@@ -43,6 +43,7 @@ impl<'a> EventLine<'a> {
 fn word(stage: Stage) -> &'static str {
     match stage {
         Stage::Looking => "looking",
+        Stage::Probing => "probing",
         Stage::Trimming => "trimming",
         Stage::Reconnecting => "reconnecting",
         Stage::Cancelling => "cancelling",

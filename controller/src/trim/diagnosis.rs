@@ -3,7 +3,10 @@
 use crate::{
     layers::{self, Finding, Guard, Layer, State, way},
     model::endpoint::Endpoint,
-    trim::look::{DiskLook, Look},
+    trim::{
+        look::{DiskLook, Look},
+        probe::Probe,
+    },
 };
 
 /// A VM from top to bottom.
@@ -22,8 +25,10 @@ pub struct DiskDiagnosis {
     pub findings: Vec<Finding>,
     /// Why a trim would not begin now.
     pub guard: Option<Guard>,
-    /// Why its image could not be read, where that is so.
+    /// Its image could not be read.
     pub unread: bool,
+    /// What came of its probe, where one was asked for.
+    pub probe: Option<Probe>,
 }
 
 impl Diagnosis {
@@ -53,12 +58,22 @@ impl DiskDiagnosis {
     fn of(look: &Look, disk: &DiskLook) -> Self {
         let mut findings = look.findings(disk);
         findings.sort_by_key(|finding| finding.layer);
-        Self { findings, guard: layers::guard(&look.facts(disk), &[]), unread: disk.image_trouble.is_some() }
+        Self {
+            findings,
+            guard: layers::guard(&look.facts(disk), &[]),
+            unread: disk.image_trouble.is_some(),
+            probe: None,
+        }
     }
 
     /// The first layer that cuts.
     pub fn first_cut(&self) -> Option<Layer> {
         layers::known_cut(&self.findings).map(|finding| finding.layer)
+    }
+
+    /// Whether a probe went all the way; `None` where none was asked for, or it could tell nothing.
+    pub fn proven(&self) -> Option<bool> {
+        self.probe.as_ref()?.proven
     }
 
     /// The finding that holds most.
@@ -70,7 +85,7 @@ impl DiskDiagnosis {
     }
 
     fn is_open(&self) -> bool {
-        self.first_cut().is_none() && !self.unread
+        self.first_cut().is_none() && !self.unread && self.proven() != Some(false)
     }
 }
 

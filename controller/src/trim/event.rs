@@ -43,6 +43,8 @@ pub enum TurnEvent {
 pub enum Stage {
     /// Reading hypervisor, guest and images.
     Looking,
+    /// The way is proven with a small file.
+    Probing,
     /// The guest trims.
     Trimming,
     /// The connection was lost; fetching the run.
@@ -58,6 +60,7 @@ impl Stage {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Looking => "looking",
+            Self::Probing => "probing",
             Self::Trimming => "trimming",
             Self::Reconnecting => "connection lost, fetching the run",
             Self::Cancelling => "cancelling",

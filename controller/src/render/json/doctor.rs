@@ -10,6 +10,7 @@ use crate::{
     trim::{
         diagnosis::{Diagnosis, DiskDiagnosis},
         look::{DiskLook, Look},
+        probe::Probe,
     },
 };
 
@@ -46,8 +47,38 @@ struct DiskJson {
     findings: Vec<FindingJson>,
     first_cut: Option<&'static str>,
     proven: Option<bool>,
+    probe: Option<ProbeJson>,
     guard: Option<GuardJson>,
     error: Option<Trouble>,
+}
+
+#[derive(Serialize, Debug)]
+struct ProbeJson {
+    ended_at: Option<&'static str>,
+    text: String,
+    hint: Option<String>,
+    mount: Option<String>,
+    range_bytes: Option<u64>,
+    trimmed_more: bool,
+    sent_bytes: Option<u64>,
+    arrived_bytes: Option<u64>,
+    fell_bytes: Option<i64>,
+}
+
+impl From<&Probe> for ProbeJson {
+    fn from(probe: &Probe) -> Self {
+        Self {
+            ended_at: probe.ended_at.map(|layer| layer.as_str()),
+            text: probe.text.clone(),
+            hint: probe.hint.clone(),
+            mount: probe.mount.clone(),
+            range_bytes: probe.range_bytes,
+            trimmed_more: probe.trimmed_more,
+            sent_bytes: probe.sent_bytes,
+            arrived_bytes: probe.arrived_bytes,
+            fell_bytes: probe.fell_bytes,
+        }
+    }
 }
 
 #[derive(Serialize, Debug)]
@@ -102,7 +133,8 @@ fn one(look: &Look, disk: &DiskLook, found: &DiskDiagnosis) -> DiskJson {
         slack_bytes: interval(look.slack(disk)),
         findings: findings(&found.findings),
         first_cut: found.first_cut().map(|layer| layer.as_str()),
-        proven: None,
+        proven: found.proven(),
+        probe: found.probe.as_ref().map(ProbeJson::from),
         guard: found.guard.as_ref().map(|guard| GuardJson {
             layer: guard.layer.as_str(),
             text: guard.text.clone(),
@@ -122,7 +154,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        layers::samples::Sample,
+        layers::{Layer, samples::Sample},
         model::{disk::DriveDiscard, trouble::Kind},
         trim::fakes::look_of,
     };
@@ -135,13 +167,21 @@ mod tests {
         let mut cut = Sample::raw();
         cut.host.discard = DriveDiscard::Ignore;
         cut.host.block_job = Some("running".into());
-        let examined = |look: Look| {
+        let examined = |look: Look| -> Examined {
             let diagnosis = Diagnosis::of(&look, None);
             Ok((look, diagnosis))
         };
         let mut silent = look_of(&[Sample::raw()]);
         silent.guest = Err(Trouble::new(Kind::NoAgent, "no answer").hint("look at it"));
+        let mut probed = examined(look_of(&[Sample::raw()])).unwrap();
+        probed.1.disks[0].probe = Some(Probe {
+            proven: Some(false),
+            ended_at: Some(Layer::Drive),
+            fell_bytes: Some(-5),
+            ..Probe::default()
+        });
         let results = vec![
+            ("probed".to_owned(), Ok(probed)),
             ("both".to_owned(), examined(look_of(&[Sample::raw(), cut]))),
             ("silent".to_owned(), examined(silent)),
             ("away".to_owned(), Err(Trouble::new(Kind::NoQmp, "nothing listens"))),
@@ -150,9 +190,10 @@ mod tests {
         let problems: Vec<String> =
             schema.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
         assert!(problems.is_empty(), "{problems:#?}");
-        assert_eq!(value["vms"][0]["disks"][1]["first_cut"], "drive");
-        assert_eq!(value["vms"][0]["disks"][1]["guard"]["layer"], "job");
-        assert_eq!(value["vms"][1]["first_cut"], "agent");
+        assert_eq!(value["vms"][0]["disks"][0]["probe"]["ended_at"], "drive");
+        assert_eq!(value["vms"][1]["disks"][1]["first_cut"], "drive");
+        assert_eq!(value["vms"][1]["disks"][1]["guard"]["layer"], "job");
+        assert_eq!(value["vms"][2]["first_cut"], "agent");
         value["surprise"] = Value::Bool(true);
         assert!(!schema.is_valid(&value), "the schema refuses what it does not know");
     }
