@@ -63,7 +63,7 @@ check: ## formatting, clippy and licences, warnings as errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	tests/deny
-	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/runner tests/guest/init tests/guest/build-image tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture .ci/run
+	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/runner tests/guest/init tests/guest/build-image tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture packaging/guest/fsfreeze-hook.d/trimtab .ci/run
 
 .PHONY: proto
 proto: ## write the generated code of trimtab.v1 anew

@@ -87,6 +87,8 @@ pub struct Script {
     pub refuse_trim: Option<Status>,
     /// Instead of a survey.
     pub refuse_survey: Option<Status>,
+    /// To Probe: the events, at once. Empty: UNIMPLEMENTED.
+    pub probe: Vec<v1::probe_event::What>,
     /// To GetRun and Steer; `None`: the end that the last stream said, or NOT_FOUND.
     pub report: Option<v1::RunReport>,
 }
@@ -118,6 +120,8 @@ pub enum Call {
     Steer(v1::SteerRequest),
     /// GetRun.
     GetRun(String),
+    /// Probe.
+    Probe(v1::ProbeRequest),
 }
 
 #[derive(Debug, Default)]
@@ -267,7 +271,13 @@ impl Agent for FakeAgent {
 
     type ProbeStream = Pin<Box<dyn Stream<Item = Result<v1::ProbeEvent, Status>> + Send>>;
 
-    async fn probe(&self, _: Request<v1::ProbeRequest>) -> Result<Response<Self::ProbeStream>, Status> {
-        Err(Status::unimplemented("probe"))
+    async fn probe(&self, request: Request<v1::ProbeRequest>) -> Result<Response<Self::ProbeStream>, Status> {
+        self.note(Call::Probe(request.into_inner()));
+        if self.script.probe.is_empty() {
+            return Err(Status::unimplemented("probe"));
+        }
+        let event = |what| Ok(v1::ProbeEvent { elapsed_ms: 1, what: Some(what) });
+        let events: Vec<_> = self.script.probe.iter().cloned().map(event).collect();
+        Ok(Response::new(Box::pin(futures_util::stream::iter(events))))
     }
 }

@@ -2,7 +2,8 @@
 //! all the same, and trying to write to it leaves a process that nothing can kill; so the freeze hook says it.
 //!
 //! The hook makes a file below /run/trimtab-agent/frozen before it freezes, and removes it after it has thawed:
-//! `8:1` (the superblock's number in mountinfo) for one filesystem, or `all`.
+//! `8:1` (the superblock's number in mountinfo) for one filesystem, or `all`. packaging/guest/fsfreeze-hook.d/trimtab is
+//! such a hook, for qemu-ga.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -53,5 +54,35 @@ mod tests {
 
         fs::write(flags.join("all"), "").unwrap();
         assert!(flagged(8, 17));
+    }
+
+    #[test]
+    fn the_hook_of_qemu_ga() {
+        let hook = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/guest/fsfreeze-hook.d/trimtab");
+        let dir = tempfile::tempdir().unwrap();
+        let roots = Roots::under(dir.path());
+        let run = |word: &[&str]| {
+            let run = dir.path().join("run");
+            std::process::Command::new(hook).args(word).env("TRIMTAB_RUN", run).output().unwrap()
+        };
+        let frozen = || read(&roots).unwrap().flag(DevNum { major: 8, minor: 1 }).is_some();
+        for (word, then) in [
+            (&["thaw"][..], false),
+            (&["freeze"], true),
+            (&["freeze"], true),
+            (&["status"], true),
+            (&[], true),
+            (&["thaw"], false),
+            (&["thaw"], false),
+        ] {
+            let out = run(word);
+            assert!(out.status.success() && out.stderr.is_empty(), "{word:?}: {out:?}");
+            assert_eq!(frozen(), then, "after {word:?}");
+        }
+        // No backup fails for want of a flag.
+        fs::remove_dir_all(dir.path().join("run")).unwrap();
+        fs::write(dir.path().join("run"), "a file in its place").unwrap();
+        let out = run(&["freeze"]);
+        assert!(out.status.success() && !out.stderr.is_empty(), "{out:?}");
     }
 }

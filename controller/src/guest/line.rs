@@ -4,6 +4,7 @@
 //! ```text
 //! open ──┬─> quiet      nothing came for as long as a ping's answer may take; open again with the next byte
 //!        ├─> closed     the guest's end: EOF or a reset
+//!        ├─> unheard    the same, before the guest had said a single byte
 //!        ├─> flood      more bytes than the budget allows
 //!        ├─> not_http2  the first frame is not SETTINGS (RFC 9113, 3.4)
 //!        └─> hung_up    our end: the `Line` was dropped
@@ -39,6 +40,8 @@ pub(super) enum Ending {
     Quiet,
     /// The guest's end closed it or reset it.
     Closed,
+    /// It did so before it had said anything: HTTP/2's server speaks first, so it did not mean to talk.
+    Unheard,
     /// So many bytes came, and so many are allowed by then.
     Flood { came: u64, allowed: u64 },
     /// What came first is not the beginning of HTTP/2: its first bytes.
@@ -77,7 +80,7 @@ impl Shared {
 
     fn still_up(&self) -> io::Result<()> {
         match self.ending() {
-            Ending::Open | Ending::Quiet | Ending::Closed => Ok(()),
+            Ending::Open | Ending::Quiet | Ending::Closed | Ending::Unheard => Ok(()),
             ending => Err(io::Error::new(io::ErrorKind::ConnectionAborted, format!("{ending:?}"))),
         }
     }
@@ -137,9 +140,14 @@ pub(super) fn guard<S>(inner: S, budget: Budget, quiet_after: Duration) -> (Guar
 }
 
 impl<S> Guarded<S> {
+    /// How the guest's end closed it.
+    fn closed(&self) -> Ending {
+        if self.came == 0 { Ending::Unheard } else { Ending::Closed }
+    }
+
     fn judge(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
-            self.shared.end(Ending::Closed);
+            self.shared.end(self.closed());
             return Ok(());
         }
         self.shared.heard();
@@ -184,7 +192,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 Poll::Ready(self.judge(new))
             }
             Poll::Ready(Err(error)) => {
-                self.shared.end(Ending::Closed);
+                self.shared.end(self.closed());
                 Poll::Ready(Err(error))
             }
         }
@@ -196,7 +204,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         self.shared.still_up()?;
         let outcome = Pin::new(&mut self.inner).poll_write(cx, buf);
         if matches!(outcome, Poll::Ready(Err(_))) {
-            self.shared.end(Ending::Closed);
+            self.shared.end(self.closed());
         }
         outcome
     }
@@ -276,6 +284,14 @@ mod tests {
         let (ours, theirs) = duplex(4096);
         let (mut guarded, line) = guard(ours, PLENTY, NEVER);
         drop(theirs);
+        guarded.read_u8().await.unwrap_err();
+        assert_eq!(line.ending(), Ending::Unheard);
+
+        let (ours, mut theirs) = duplex(4096);
+        let (mut guarded, line) = guard(ours, PLENTY, NEVER);
+        theirs.write_all(b"\0").await.unwrap();
+        drop(theirs);
+        guarded.read_u8().await.unwrap();
         guarded.read_u8().await.unwrap_err();
         assert_eq!(line.ending(), Ending::Closed);
     }

@@ -61,6 +61,16 @@ impl Asked<'_> {
             .hint("did the guest stop or restart, or its agent? In the guest: journalctl -u trimtab-agent")
     }
 
+    /// An agent closes at once on a caller that it does not know, and when it has too many. A program that is no agent
+    /// may do so too, and one that is starting or ending.
+    fn turned_away(self) -> Trouble {
+        let Self { at, rpc } = self;
+        Trouble::new(Kind::AgentLost, format!("the agent at {at} closed the connection without a word, at {rpc}")).hint(
+            "it does so to callers that allow_cids in its agent.toml does not name, and when it has too many; in the \
+             guest: journalctl -u trimtab-agent",
+        )
+    }
+
     fn refused(self, kind: Kind, why: &str, status: &Status) -> Trouble {
         let Self { at, rpc } = self;
         Trouble::new(kind, format!("the agent at {at} refused {rpc}: {why}{}", quoted(status)))
@@ -80,19 +90,22 @@ impl Asked<'_> {
                 let shown = safe_within(&String::from_utf8_lossy(bytes), 60);
                 return self.nonsense(format!("it speaks no HTTP/2 but began with \"{shown}\""));
             }
-            Ending::Open | Ending::Quiet | Ending::Closed | Ending::HungUp => {}
+            Ending::Open | Ending::Quiet | Ending::Closed | Ending::Unheard | Ending::HungUp => {}
         }
         if status.source().is_some() {
             if let Some(error) = sources().find_map(|error| error.downcast_ref::<h2::Error>()) {
                 if error.is_remote() {
                     return self.lost(&format!("was given up by its end ({error})"));
                 }
-                if !error.is_io() && *ending != Ending::Closed {
+                if !error.is_io() && !matches!(ending, Ending::Closed | Ending::Unheard) {
                     return self.nonsense(error);
                 }
             }
             if *ending == Ending::Quiet {
                 return self.lost("gave no sign of life, not even to pings,");
+            }
+            if *ending == Ending::Unheard {
+                return self.turned_away();
             }
             return self.lost("broke");
         }

@@ -141,6 +141,9 @@ async fn misbehave(
             };
             say(&mut respond, ok("x", "y"), survey(fs).encode_to_vec(), 0).await?;
         }
+        probe if request.uri().path().ends_with("/Probe") => {
+            probe_events(respond.send_response(ok("x", "y"), false)?, probe).await?;
+        }
         run => return self::run_events(request, respond.send_response(ok("x", "y"), false)?, run).await,
     }
     Ok(None)
@@ -192,6 +195,44 @@ async fn run_events(
         }
     }
     Ok(None)
+}
+
+/// The streams of Probe; the caller asks for 16 MiB.
+async fn probe_events(mut body: SendStream<Bytes>, misdeed: Misdeed) -> Result<(), h2::Error> {
+    use v1::probe_event::What;
+    let file: u64 = 16 << 20;
+    let written = |bytes| What::Written(v1::ProbeWritten { bytes, ..Default::default() });
+    let max = v1::Sent { device_id: "8:0".to_owned(), bytes: Some(u64::MAX), written: None };
+    let trimmed = v1::ProbeTrimmed { claimed: 1, claim: 1, range: file, settled: true, ..Default::default() };
+    let says = match misdeed {
+        Misdeed::EndsFirst => vec![What::Trimmed(trimmed)],
+        // Of another size than was ordered.
+        Misdeed::AnotherRun => vec![written(1 << 20)],
+        Misdeed::MaxNumbers => {
+            vec![written(file), What::Trimmed(v1::ProbeTrimmed { sent: vec![max], ..trimmed })]
+        }
+        // It ends before it begins to end.
+        Misdeed::FailsLate => {
+            vec![written(file), What::Trimmed(v1::ProbeTrimmed { given_up_ms: 99, ..trimmed })]
+        }
+        Misdeed::StandsStill(_) => vec![written(file), written(file)],
+        _ => vec![written(file)],
+    };
+    for what in says {
+        let event = v1::ProbeEvent { elapsed_ms: 7, what: Some(what) };
+        send(&mut body, framed(&event.encode_to_vec(), 0)).await?;
+    }
+    match misdeed {
+        Misdeed::EndsEarly => {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+            body.send_trailers(trailers)
+        }
+        _ => {
+            std::future::pending::<()>().await;
+            Ok(())
+        }
+    }
 }
 
 fn progress(misdeed: Misdeed, seq: u64) -> What {

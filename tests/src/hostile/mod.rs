@@ -24,6 +24,8 @@ pub enum Misdeed {
     SaysInstead(&'static str),
     /// Says OK a byte at a time, with this pause in between.
     SlowOk(Duration),
+    /// Says OK and hangs up, as an agent does to a caller that it does not know.
+    TurnsAway,
     /// Says OK, then nothing.
     Silent,
     /// Says OK, then HTTP/1.

@@ -30,6 +30,7 @@ const LONG_DATA: &[u8] = b"\x01\0\0\0\0\0\0\0\x01";
 /// Does the misdeed if it is one below HTTP/2.
 pub(super) async fn run(stream: &mut UnixStream, misdeed: Misdeed) -> Option<io::Result<()>> {
     Some(match misdeed {
+        Misdeed::TurnsAway => Ok(()),
         Misdeed::Silent => swallow(stream).await,
         Misdeed::Http1 => {
             let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";

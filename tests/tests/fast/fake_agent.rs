@@ -12,10 +12,11 @@ use std::{
 use trimtab_controller::{
     guest::{AgentClient, Limits},
     model::{
+        probe::{ProbeEvent, ProbeOrder},
         run::{RunEvent, SteerOrder, TrimOrder},
         trouble::{Kind, Trouble},
     },
-    trim::ports::{Guest, RunStream},
+    trim::ports::{Guest, ProbeStream, RunStream},
 };
 use trimtab_proto::{
     v1::{self, trim_event::What},
@@ -130,6 +131,35 @@ async fn a_hung_guest_is_lost() {
     let trouble = run.next().await.unwrap().unwrap_err();
     assert_eq!(trouble.kind, Kind::AgentLost, "{trouble}");
     assert!(trouble.text.contains("gave no sign of life"), "{trouble}");
+}
+
+#[tokio::test]
+async fn a_whole_probe() {
+    use v1::probe_event::What;
+    let probe = vec![
+        What::Written(v1::ProbeWritten { bytes: 16 << 20, ..Default::default() }),
+        What::Failed(v1::Failure { kind: 4, errno: 5, text: "its disk broke".into() }),
+    ];
+    let agent = FakeAgent::new(Script { probe, ..Script::new(survey(), Vec::new()) });
+    let (_folder, _serving, client) = serve(&agent, Limits::default());
+    let order = ProbeOrder {
+        filesystem_id: "8:0".into(),
+        boot_id: "b".into(),
+        bytes: 16 << 20,
+        pause: Duration::from_millis(1500),
+        deadline: Duration::from_secs(30),
+    };
+    let mut probe = client.probe(&order).await.unwrap();
+    assert!(
+        matches!(probe.next().await, Some(Ok(ProbeEvent::Written(written))) if written.bytes == 16 << 20)
+    );
+    assert!(matches!(probe.next().await, Some(Ok(ProbeEvent::Failed(failure))) if failure.errno == 5));
+    assert!(probe.next().await.is_none());
+    let calls = agent.calls();
+    assert!(
+        matches!(&calls[0], Call::Probe(asked) if (asked.pause_ms, asked.deadline_secs) == (1500, 30)),
+        "{calls:?}"
+    );
 }
 
 #[tokio::test]

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use trimtab_controller::{
     guest::{AgentClient, Budget, Limits},
     model::{
+        probe::ProbeOrder,
         run::{RunEvent, TrimOrder},
         trouble::{Kind, Trouble},
     },
-    trim::ports::{Guest, RunStream},
+    trim::ports::{Guest, ProbeStream, RunStream},
 };
 use trimtab_tests::hostile::{HostileAgent, Misdeed};
 
@@ -22,6 +23,7 @@ fn limits() -> Limits {
         first_event: Duration::from_millis(600),
         stall: Duration::from_millis(500),
         end_margin: Duration::from_millis(500),
+        probe_margin: Duration::from_millis(500),
         ..Limits::default()
     }
 }
@@ -40,6 +42,16 @@ fn order() -> TrimOrder {
         linger: Duration::ZERO,
         again: false,
         also_types: Vec::new(),
+    }
+}
+
+fn a_probe() -> ProbeOrder {
+    ProbeOrder {
+        filesystem_id: "8:1".to_owned(),
+        boot_id: String::new(),
+        bytes: 16 << 20,
+        pause: Duration::from_millis(100),
+        deadline: Duration::from_secs(1),
     }
 }
 
@@ -64,6 +76,22 @@ async fn meet(misdeed: Misdeed, rpc: &str, limits: Limits) -> (Result<(), Troubl
                         assert!(
                             run.next().await.is_none(),
                             "{misdeed:?}: a stream goes on after its trouble"
+                        );
+                        break Err(trouble);
+                    }
+                }
+            },
+        },
+        "probe" => match agent.probe(&a_probe()).await {
+            Err(trouble) => Err(trouble),
+            Ok(mut probe) => loop {
+                match probe.next().await {
+                    None => break Ok(()),
+                    Some(Ok(_)) => events += 1,
+                    Some(Err(trouble)) => {
+                        assert!(
+                            probe.next().await.is_none(),
+                            "{misdeed:?}: a probe goes on after its trouble"
                         );
                         break Err(trouble);
                     }
@@ -152,6 +180,7 @@ async fn sockets_that_are_none() {
 async fn below_http2() {
     use Kind::{AgentLost, AgentNonsense, AgentSilent};
     for (misdeed, kind, text) in [
+        (Misdeed::TurnsAway, AgentLost, "closed the connection without a word"),
         (Misdeed::Silent, AgentSilent, "did not answer Survey within 600ms"),
         (Misdeed::Http1, AgentNonsense, "began with \"HTTP/1.1"),
         (Misdeed::Garbage, AgentNonsense, r#"began with "\x7fELF"#),
@@ -231,6 +260,27 @@ async fn runs() {
     let few = Limits { stream_bytes: Budget { burst: 1024, per_sec: 0 }, ..limits() };
     expect_with(Misdeed::NeverEnds(TICK / 10), "trim", few, AgentNonsense, "bytes came, 1024 are allowed")
         .await;
+}
+
+#[tokio::test]
+async fn probes() {
+    use Kind::{AgentLost, AgentNonsense, AgentRefused, AgentSilent, AgentVersion};
+    for (misdeed, kind, text) in [
+        (Misdeed::EndsFirst, AgentNonsense, "trimmed: before written"),
+        (Misdeed::AnotherRun, AgentNonsense, "written.bytes: 1048576 of 16777216 bytes"),
+        (Misdeed::StandsStill(TICK), AgentNonsense, "written: a second time"),
+        (Misdeed::MaxNumbers, AgentNonsense, "trimmed.sent[0].bytes: 18446744073709551615 bytes"),
+        (Misdeed::FailsLate, AgentNonsense, "trimmed.given_up_ms: 99ms, and it is 7ms only"),
+        (Misdeed::FallsSilent, AgentSilent, "did not end its probe 500ms after its deadline"),
+        (Misdeed::EndsEarly, AgentLost, "ended its probe without a word"),
+        (Misdeed::TakesRequest, AgentSilent, "did not answer Probe within 600ms"),
+        (Misdeed::Nothings, AgentNonsense, "a message of 500000 fields"),
+        (Misdeed::Escapes, AgentRefused, r"\x1b[31mred"),
+        (Misdeed::AnotherVersion, AgentVersion, "another version"),
+        (Misdeed::TurnsAway, AgentLost, "closed the connection without a word"),
+    ] {
+        expect(misdeed, "probe", kind, text).await;
+    }
 }
 
 #[tokio::test]

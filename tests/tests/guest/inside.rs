@@ -63,6 +63,7 @@ fn the_agent_takes_orders_from_the_host_alone_unless_its_owner_says_otherwise() 
         let (exit, document) = trim_from_inside(&guest, cid)?;
         let error = &document.only_vm()?["error"];
         ensure!(exit == 32 && error["kind"] == "agent_lost", "CID {cid}, exit {exit}: {document}");
+        ensure!(error["hint"].as_str().is_some_and(|hint| hint.contains("allow_cids")), "{document}");
         ensure!(guest.discarded_bytes(&walk.disk)? == sent, "a process of the guest had it trimmed");
         let log = guest.agent_log()?;
         ensure!(log.contains("refused vsock CID"), "CID {cid}: {log}");
