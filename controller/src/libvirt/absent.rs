@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 
-use super::said::{Access, BlockJob, NOT_BUILT_IN, Number, Refused, Snapshot};
+use super::said::{Access, BlockJob, NOT_BUILT_IN, Number, Refused, Snapshot, Which};
 
 /// There is none.
 pub(super) struct Connection(Infallible);
@@ -42,7 +42,7 @@ impl Domain {
         match self.0 {}
     }
 
-    pub(super) fn xml(&self) -> Result<String, Refused> {
+    pub(super) fn xml(&self, _: Which) -> Result<String, Refused> {
         match self.0 {}
     }
 
@@ -71,6 +71,18 @@ impl Domain {
     }
 
     pub(super) fn monitor(&self, _: &str) -> Result<String, Refused> {
+        match self.0 {}
+    }
+
+    pub(super) fn is_persistent(&self) -> Result<bool, Refused> {
+        match self.0 {}
+    }
+
+    pub(super) fn update_device(&self, _: &str) -> Result<(), Refused> {
+        match self.0 {}
+    }
+
+    pub(super) fn attach_device(&self, _: &str) -> Result<(), Refused> {
         match self.0 {}
     }
 }

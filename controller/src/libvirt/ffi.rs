@@ -13,7 +13,7 @@ use std::{
 
 use virt_sys as sys;
 
-use super::said::{Access, BlockJob, Number, Refused, Snapshot};
+use super::said::{Access, BlockJob, Number, Refused, Snapshot, Which};
 
 /// A connection to a hypervisor's driver; closed when dropped. libvirt counts references, so a [`Domain`] may outlive
 /// it.
@@ -83,10 +83,21 @@ impl Domain {
         Ok((state, reason))
     }
 
-    /// virDomainGetXMLDesc(): of the running one; of one that is off, its configuration.
-    pub(super) fn xml(&self) -> Result<String, Refused> {
+    /// virDomainGetXMLDesc().
+    pub(super) fn xml(&self, which: Which) -> Result<String, Refused> {
+        let flags = match which {
+            Which::Current => 0,
+            Which::Inactive => sys::VIR_DOMAIN_XML_INACTIVE,
+            Which::InactiveWithSecrets => sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE,
+        };
         // SAFETY: the domain is referenced; the text that comes back is ours to free.
-        unsafe { owned(sys::virDomainGetXMLDesc(self.0.as_ptr(), 0)) }
+        unsafe { owned(sys::virDomainGetXMLDesc(self.0.as_ptr(), flags)) }
+    }
+
+    /// virDomainIsPersistent(): its configuration outlives it.
+    pub(super) fn is_persistent(&self) -> Result<bool, Refused> {
+        // SAFETY: the domain is referenced.
+        Ok(done(unsafe { sys::virDomainIsPersistent(self.0.as_ptr()) })? == 1)
     }
 
     /// virDomainGetBlockJobInfo() of a disk, by its target.
@@ -194,6 +205,26 @@ impl Domain {
         })?;
         // SAFETY: the answer is ours to free.
         unsafe { owned(answer) }
+    }
+
+    /// virDomainUpdateDeviceFlags() of the persistent configuration alone.
+    pub(super) fn update_device(&self, xml: &str) -> Result<(), Refused> {
+        let xml = text(xml)?;
+        // SAFETY: the domain is referenced and the text outlives the call.
+        let result = unsafe {
+            sys::virDomainUpdateDeviceFlags(self.0.as_ptr(), xml.as_ptr(), sys::VIR_DOMAIN_AFFECT_CONFIG)
+        };
+        done(result).map(drop)
+    }
+
+    /// virDomainAttachDeviceFlags() to the persistent configuration alone.
+    pub(super) fn attach_device(&self, xml: &str) -> Result<(), Refused> {
+        let xml = text(xml)?;
+        // SAFETY: the domain is referenced and the text outlives the call.
+        let result = unsafe {
+            sys::virDomainAttachDeviceFlags(self.0.as_ptr(), xml.as_ptr(), sys::VIR_DOMAIN_AFFECT_CONFIG)
+        };
+        done(result).map(drop)
     }
 }
 

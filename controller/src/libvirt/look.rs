@@ -3,7 +3,7 @@
 use super::{
     Failed,
     ffi::Domain,
-    said::{self, NO_SUPPORT, Number, OPERATION_INVALID, OPERATION_TIMEOUT, Refused},
+    said::{self, NO_SUPPORT, Number, OPERATION_INVALID, OPERATION_TIMEOUT, Refused, Which},
     xml,
 };
 use crate::model::disk::{DiskCounters, HostDisk, Link, VmFacts, VmState, VmmView};
@@ -15,7 +15,7 @@ const BUSY: &str = "a job of libvirt's that holds the domain";
 pub(super) fn view(domain: &Domain) -> Result<VmmView, Failed> {
     let (state, reason) = domain.state()?;
     let state = said::state(state, reason);
-    let described = xml::domain(&domain.xml()?)?;
+    let described = xml::domain(&domain.xml(Which::Current)?)?;
     let mut vm = VmFacts { state, link: described.link, ..VmFacts::default() };
     let mut disks = described.disks;
     // Of a domain that is off libvirt would open the images to answer.
@@ -40,7 +40,7 @@ pub(super) fn link(domain: &Domain) -> Result<Option<Link>, Failed> {
     let (state, reason) = domain.state()?;
     match said::state(state, reason) {
         Some(VmState::Off) => Ok(None),
-        _ => Ok(Some(xml::domain(&domain.xml()?)?.link)),
+        _ => Ok(Some(xml::domain(&domain.xml(Which::Current)?)?.link)),
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn written(domain: &Domain) -> Result<Vec<(String, DiskCounters)>, Fa
     if said::state(state, reason) == Some(VmState::Off) {
         return Ok(Vec::new());
     }
-    let disks = xml::domain(&domain.xml()?)?.disks;
+    let disks = xml::domain(&domain.xml(Which::Current)?)?.disks;
     let stats = domain.block_stats()?;
     Ok(disks
         .into_iter()

@@ -1,4 +1,5 @@
-//! The bottom room: libvirt. Asks its daemon about domains, over a read-only connection wherever that suffices.
+//! The bottom room: libvirt. Asks its daemon about domains, over a read-only connection wherever that suffices; [`fix`] is
+//! all in here that changes anything.
 //!
 //! Connect, ask, disconnect: each question is a connection of its own, on a thread of its own, with a deadline. A
 //! daemon that hangs costs that deadline and one thread, which ends with the program.
@@ -9,6 +10,7 @@ pub mod agent;
 mod ffi;
 #[cfg(feature = "libvirt")]
 mod ffi;
+pub mod fix;
 mod look;
 mod said;
 mod trouble;
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use self::{
     ffi::Connection,
-    said::{Access, Refused},
+    said::{Access, Refused, Which},
     xml::{Described, NotADomain},
 };
 use crate::{
@@ -92,7 +94,7 @@ impl Libvirt {
             for domain in connection.domains()? {
                 let id = DomainId { uri: uri.clone(), name: domain.name()?, uuid: domain.uuid()? };
                 let Ok((state, reason)) = domain.state() else { continue };
-                let described = domain.xml().ok().and_then(|text| xml::domain(&text).ok());
+                let described = domain.xml(Which::Current).ok().and_then(|text| xml::domain(&text).ok());
                 let Described { link, disks } = described.unwrap_or_default();
                 all.push(Domain { id, state: said::state(state, reason), link, disks });
             }

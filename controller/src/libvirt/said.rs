@@ -14,6 +14,17 @@ pub(super) enum Access {
     ReadWrite,
 }
 
+/// Which description of a domain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Which {
+    /// Of the running one; of one that is off, its configuration.
+    Current,
+    /// What the next start will take.
+    Inactive,
+    /// The same with passwords in it, which takes a read-write connection.
+    InactiveWithSecrets,
+}
+
 /// A call that failed (virError).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Refused {

@@ -10,6 +10,7 @@
 //!   <mirror job=…/>  <target dev=… bus=…/>  <serial/> <wwn/> <alias name=…/> <address type=…/>
 //! ```
 
+pub(super) mod edit;
 mod pci;
 mod source;
 

@@ -2,6 +2,7 @@
 //! away. No guest boots here: QEMU with disks and no kernel is up in a second.
 
 mod bad_input;
+mod fix;
 mod look;
 mod rights;
 
