@@ -31,7 +31,7 @@ fn what_came_of_it(result: &Result<TurnOutcome, Trouble>) -> String {
                 .disks
                 .iter()
                 .map(|disk| {
-                    let name = disk.guest_disk.as_deref().unwrap_or(&disk.host.device);
+                    let name = disk.guest_disk.as_deref().unwrap_or(disk.host.name());
                     let freed =
                         disk.ledger.freed_bytes.map_or_else(|| "unknown".to_owned(), |b| b.to_string());
                     format!("{} {} freed {freed} bytes", safe(name), disk.ruling.verdict.as_str())

@@ -17,9 +17,14 @@ pub fn findings(
     endpoint: Option<&Endpoint>,
     guest: &Result<GuestSurvey, Trouble>,
 ) -> Vec<Finding> {
-    let mut found = vec![link(vm, endpoint, guest)];
-    found.extend(agent(guest));
-    found
+    let link = link(vm, endpoint, guest);
+    let agent = match guest {
+        Err(_) if link.state == State::Cut => {
+            vec![Finding::new(Layer::Agent, State::Unknown, "not known: there is no way to it")]
+        }
+        _ => agent(guest),
+    };
+    std::iter::once(link).chain(agent).collect()
 }
 
 fn link(vm: &VmFacts, endpoint: Option<&Endpoint>, guest: &Result<GuestSurvey, Trouble>) -> Finding {
@@ -131,9 +136,6 @@ fn unanswered(trouble: &Trouble) -> Finding {
         Kind::NoAgent | Kind::AgentVersion => State::Cut,
         _ => State::Unknown,
     };
-    if trouble.kind == Kind::NoLink {
-        return Finding::new(Layer::Agent, state, "not known: there is no way to it");
-    }
     let finding = Finding::new(Layer::Agent, state, trouble.text.clone());
     trouble.hint.iter().fold(finding, |finding, hint| finding.fix(hint))
 }

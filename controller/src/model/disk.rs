@@ -110,6 +110,13 @@ pub struct HostDisk {
     pub dirty_bitmaps: u32,
 }
 
+impl HostDisk {
+    /// Its shortest name on the host: the manager's target, else the hypervisor's name.
+    pub fn name(&self) -> &str {
+        self.target.as_deref().unwrap_or(&self.device)
+    }
+}
+
 /// The `discard=` of a drive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DriveDiscard {

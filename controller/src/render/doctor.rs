@@ -43,7 +43,7 @@ pub fn vm(name: &str, result: &Result<(Look, Diagnosis), Trouble>) -> String {
                 found.findings.iter().filter(|finding| layers.contains(&finding.layer)).cloned().collect();
             section(&mut out, title, &part);
         }
-        for line in found.probe.iter().map(probed).chain([conclusion(diagnosis, found)]) {
+        for line in found.probe.iter().map(probed).chain([conclusion(diagnosis, found, look.guest.is_ok())]) {
             out.push_str(&wrap("", "  ", &line));
             out.push('\n');
         }
@@ -74,7 +74,7 @@ fn about(vm: &VmFacts) -> String {
 }
 
 fn head(vm: &str, look: &Look, disk: &DiskLook) -> String {
-    let name = look.guest_disk(disk).map_or_else(|| &disk.host.device, |device| &device.name);
+    let name = look.guest_disk(disk).map_or_else(|| disk.host.name(), |device| &device.name);
     let image = disk.host.image.as_ref().map_or_else(
         || format!("({})", safe(&disk.host.protocol)),
         |image| safe(&image.path.display().to_string()),
@@ -154,7 +154,7 @@ fn probed(probe: &Probe) -> String {
 }
 
 /// What it comes to.
-fn conclusion(diagnosis: &Diagnosis, disk: &DiskDiagnosis) -> String {
+fn conclusion(diagnosis: &Diagnosis, disk: &DiskDiagnosis, guest_was_read: bool) -> String {
     let mut said = Vec::new();
     if let Some(layer) = diagnosis.way_cut() {
         said.push(format!("cut at {}: nothing in this guest can be trimmed.", layer.as_str()));
@@ -168,6 +168,9 @@ fn conclusion(diagnosis: &Diagnosis, disk: &DiskDiagnosis) -> String {
             said.push(format!("{} holds what is named above; the rest is open.", holder.layer.as_str()));
         }
         (None, None) if disk.unread => said.push("the image could not be read.".to_owned()),
+        (None, None) if !guest_was_read => {
+            said.push("open as far as the host's side tells; the guest's was not read.".to_owned());
+        }
         (None, None) if diagnosis.way_cut().is_none() => said.push(
             match disk.proven() {
                 Some(true) => "open, and proven.",
@@ -186,7 +189,7 @@ fn conclusion(diagnosis: &Diagnosis, disk: &DiskDiagnosis) -> String {
             safe(&guard.text)
         ));
     }
-    if disk.probe.is_none() && diagnosis.way_cut().is_none() {
+    if disk.probe.is_none() && guest_was_read {
         said.push("Path not proven (--probe).".to_owned());
     }
     said.join(" ")

@@ -55,7 +55,7 @@ fn push_line(out: &mut String, line: &str) {
 
 fn disk_lines(vm: &str, disk: &DiskOutcome) -> String {
     let mut out = String::new();
-    let guest_disk = disk.guest_disk.as_deref().map_or_else(|| safe(&disk.host.device), safe);
+    let guest_disk = disk.guest_disk.as_deref().map_or_else(|| safe(disk.host.name()), safe);
     let (image, format) = match &disk.host.image {
         Some(image) => (safe(&image.path.display().to_string()), image.format.as_str().to_owned()),
         None => (format!("({})", disk.host.protocol), String::new()),

@@ -55,10 +55,10 @@ pub fn screen(results: &[(String, Result<Look, Trouble>)]) -> String {
 fn table(rows: &[Row]) -> String {
     let mut table =
         plain_table(&["VM", "DISK", "IMAGE", "VIRTUAL", "ALLOCATED", "USED", "SLACK", "IN THE WAY"]);
-    let room = room_for_images(rows);
+    let room = room_for_names(rows);
     for row in rows {
-        let image = safe_within(&row.image, room);
-        let mut cells = vec![Cell::new(&row.shown_vm), Cell::new(&row.disk), Cell::new(image)];
+        let (vm, image) = (safe_within(&row.vm, room.vm), safe_within(&row.image, room.image));
+        let mut cells = vec![Cell::new(vm), Cell::new(&row.disk), Cell::new(image)];
         cells.extend(figures(row).map(Cell::new));
         cells.push(Cell::new(&row.way.text));
         table.add_row(cells);
@@ -90,19 +90,34 @@ fn figures(row: &Row) -> [String; 4] {
         .map(iec_or_unknown)
 }
 
-/// What the other columns leave of a line for the images' names: enough to tell them apart in any case.
-fn room_for_images(rows: &[Row]) -> usize {
+/// How many characters of their names VMs and images may have.
+struct Room {
+    vm: usize,
+    image: usize,
+}
+
+/// What the other columns leave of a line for names. Where it is not enough for both, a VM's has 14 characters and an
+/// image's the rest, enough to tell them apart in any case.
+fn room_for_names(rows: &[Row]) -> Room {
     let longest = |least: usize, text: fn(&Row) -> usize| rows.iter().map(text).fold(least, usize::max);
     let figures_chars = |row: &Row| figures(row).iter().map(|size| size.chars().count()).max().unwrap_or(0);
     let others = [
-        longest(2, |row| row.shown_vm.chars().count()),
         longest(4, |row| row.disk.chars().count()),
         longest(10, |row| row.way.text.chars().count()),
         rows.iter().map(figures_chars).fold(9, usize::max).saturating_mul(4),
         // Seven gaps.
         14,
     ];
-    COLUMNS.saturating_sub(others.iter().sum()).max(8)
+    let room = COLUMNS.saturating_sub(others.iter().sum());
+    let vm = longest(2, |row| row.vm.chars().count());
+    let image = longest(5, |row| row.image.chars().count());
+    match vm.saturating_add(image) <= room {
+        true => Room { vm, image },
+        false => {
+            let image = image.min(room.saturating_sub(vm.min(14))).max(8);
+            Room { vm: room.saturating_sub(image).clamp(8, vm.max(8)), image }
+        }
+    }
 }
 
 /// The header strong, what is in the way in its colour: it ends its line, so no width moves.

@@ -111,7 +111,7 @@ fn hold_all_back(look: &Look, decisions: &mut [Decision]) {
             Decision::Cut(cut) => (cut.layer, &cut.text, false),
             Decision::Unreadable(trouble) => (Layer::HostFilesystem, &trouble.text, false),
         };
-        let name = disk.host.target.as_ref().unwrap_or(&disk.host.device);
+        let name = disk.host.name();
         let text = format!("qemu-ga would trim all disks at once, and {name} must not be: {why}");
         Some(Guard { layer, text, short: "another disk".to_owned(), passes_by_itself })
     });
@@ -136,6 +136,7 @@ fn filesystems<'a>(
 fn is_called(look: &Look, disk: &DiskLook, name: &str) -> bool {
     look.guest_disk(disk).is_some_and(|device| device.name == name)
         || disk.host.device == name
+        || disk.host.target.as_deref() == Some(name)
         || disk.host.image.as_ref().is_some_and(|image| image.path.as_os_str() == name)
 }
 
@@ -161,9 +162,7 @@ fn check_names(look: &Look, survey: &GuestSurvey, options: &TrimOptions) -> Resu
         let known: Vec<&str> = look
             .disks
             .iter()
-            .map(|disk| {
-                look.guest_disk(disk).map_or(disk.host.device.as_str(), |device| device.name.as_str())
-            })
+            .map(|disk| look.guest_disk(disk).map_or(disk.host.name(), |device| device.name.as_str()))
             .collect();
         return Err(Trouble::new(Kind::Usage, format!("no disk {name:?} in this VM"))
             .hint(format!("its disks are: {}", known.join(", "))));

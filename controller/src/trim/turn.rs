@@ -127,7 +127,7 @@ fn warn(look: &Look, choice: &Choice, listener: &dyn Listener) {
     for (disk, decision) in look.disks.iter().zip(&choice.decisions) {
         let findings = if *decision == Decision::Go { look.findings(disk) } else { Vec::new() };
         for finding in findings.into_iter().filter(|finding| finding.warns) {
-            let name = look.guest_disk(disk).map_or(disk.host.device.as_str(), |device| &device.name);
+            let name = look.guest_disk(disk).map_or(disk.host.name(), |device| &device.name);
             let text = format!("{name}: {}", finding.text);
             if !told.contains(&text) {
                 listener.event(TurnEvent::Warning { layer: finding.layer, text: text.clone() });

@@ -8,8 +8,6 @@ use crate::{
     trim::look::{DiskLook, Look},
 };
 
-/// Names of VMs are cut at so many characters.
-const VM_CHARS: usize = 14;
 /// What is in the way.
 const WAY_CHARS: usize = 20;
 
@@ -17,8 +15,6 @@ const WAY_CHARS: usize = 20;
 pub(super) struct Row {
     /// As the inventory has it.
     pub(super) vm: String,
-    /// For the table.
-    pub(super) shown_vm: String,
     pub(super) disk: String,
     /// Its whole name; the table cuts it to the room that is left.
     pub(super) image: String,
@@ -64,7 +60,6 @@ impl Row {
         let findings = look.findings(disk);
         Self {
             vm: vm.to_owned(),
-            shown_vm: safe_within(vm, VM_CHARS),
             disk: safe_within(name, 8),
             image: safe(&image),
             virtual_bytes: disk.host.virtual_bytes,
