@@ -19,7 +19,7 @@ use crate::{
     trim::{
         diagnosis::Diagnosis,
         event::{Stage, TurnEvent},
-        look::look,
+        look::{look, look_for_sharing},
         many::side_by_side,
         probe::probe,
     },
@@ -63,7 +63,8 @@ async fn examine(
     let parts = reached.parts();
     let stage = |stage| progress.show(parts.name, &TurnEvent::Stage(stage));
     stage(Stage::Looking);
-    let look = look(&parts).await?;
+    let mut look = look(&parts).await?;
+    look_for_sharing(parts.storage, &mut look).await;
     let mut diagnosis = Diagnosis::of(&look, endpoint);
     if with_probe && look.guest.is_ok() {
         stage(Stage::Probing);

@@ -149,6 +149,16 @@ pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> R
     Ok(Look { vm: view.vm, guest, disks })
 }
 
+/// Asks of each image whether a clone or a snapshot of the host shares some of it. Walks the maps of all extents, so only
+/// for whoever wants to know in detail.
+pub async fn look_for_sharing<S: Storage>(storage: &S, look: &mut Look) {
+    for disk in &mut look.disks {
+        if let (Some(image), Some(facts)) = (&disk.host.image, &mut disk.image) {
+            facts.is_shared = storage.shares_extents(image).await;
+        }
+    }
+}
+
 /// One disk's counters out of a reading; all unknown where it has none.
 pub fn counters_of(all: &[(String, DiskCounters)], device: &str) -> DiskCounters {
     all.iter().find(|(name, _)| name == device).map(|(_, counters)| *counters).unwrap_or_default()
@@ -213,4 +223,42 @@ async fn backing<S: Storage>(storage: &S, disk: &HostDisk) -> Option<u64> {
         sum = Some(one.saturating_add(sum.unwrap_or(0)));
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layers::samples::{HEADER, Sample},
+        trim::{fakes::FakeVm, neighbours::Neighbours},
+    };
+
+    async fn looked_at(vm: &FakeVm) -> Look {
+        let neighbours = Neighbours::default();
+        look(&Parts { name: "vm", guest: vm, vmm: vm, storage: vm, neighbours: &neighbours }).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_clone_is_told_of_to_whoever_asks() {
+        let vm = FakeVm::new(Sample::raw());
+        vm.script(|s| s.shared = true);
+        let mut seen = looked_at(&vm).await;
+        let tells = |seen: &Look| {
+            seen.findings(&seen.disks[0]).iter().any(|finding| finding.short == "shared extents")
+        };
+        assert!(!tells(&seen), "nobody walked the map");
+        look_for_sharing(&vm, &mut seen).await;
+        assert!(tells(&seen));
+    }
+
+    #[tokio::test]
+    async fn data_outside_of_an_image_is_measured_where_the_hypervisor_names_it() {
+        let header = Qcow2Header { external_data_file: true, ..HEADER };
+        let mut vm = FakeVm::new(Sample::qcow2(header));
+        let own = vm.allocation.allocated_bytes.unwrap();
+        let measured = |seen: &Look| seen.disks[0].image.as_ref().unwrap().allocated_bytes();
+        assert_eq!(measured(&looked_at(&vm).await), None, "a name in the header is not followed");
+        vm.view.disks[0].data_file = Some("/guests/data.raw".into());
+        assert_eq!(measured(&looked_at(&vm).await), Some(2 * own));
+    }
 }

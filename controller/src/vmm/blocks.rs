@@ -136,7 +136,7 @@ pub(super) struct FoundDisk {
     pub(super) drive: String,
     /// Its top node.
     pub(super) node: String,
-    /// The file name of its protocol node, as QEMU was given it.
+    /// The file name of its image, as QEMU was given it; of its protocol node where the image has none of its own.
     pub(super) file: String,
 }
 
@@ -230,7 +230,8 @@ fn disk(
         },
         drive: block.device.clone(),
         node: entry.name().to_owned(),
-        file: top.protocol.map(|node| node.file.clone()).unwrap_or_default(),
+        // A command line names the qcow2, and seldom the data file that the qcow2 names.
+        file: top.file.or(top.protocol.map(|node| node.file.as_str())).unwrap_or_default().to_owned(),
     }
 }
 

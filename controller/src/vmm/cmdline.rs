@@ -77,7 +77,7 @@ impl CommandLine {
     }
 
     /// What becomes of a discard on a disk: `drive` is the id of its -drive (empty for -blockdev), `node` its top node,
-    /// `file` the name of its protocol node.
+    /// `file` the name of its image.
     pub(super) fn discard(&self, drive: &str, node: &str, file: &str) -> DriveDiscard {
         let said =
             if drive.is_empty() { self.node_discard(node, file) } else { self.drive_discard(drive, file) };

@@ -9,6 +9,7 @@ mod accused;
 #[path = "../common/mod.rs"]
 mod common;
 mod ends;
+mod images;
 mod inside;
 mod matrix;
 mod mounts;

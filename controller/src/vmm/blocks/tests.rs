@@ -66,8 +66,10 @@ fn by_device<'a>(disks: &'a [FoundDisk], device: &str) -> &'a FoundDisk {
 
 #[test]
 fn the_data_outside_of_its_image() {
-    let said: Vec<_> = found(&answers()).into_iter().filter_map(|found| found.disk.data_file).collect();
+    let disks = found(&answers());
+    let said: Vec<_> = disks.iter().filter_map(|found| found.disk.data_file.clone()).collect();
     assert_eq!(said, [PathBuf::from("/guests/data.raw")]);
+    assert_eq!(by_device(&disks, "vb5").file, "/guests/data.qcow2", "what a command line names");
 }
 
 #[test]
