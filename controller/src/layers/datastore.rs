@@ -20,7 +20,7 @@ pub(super) fn finding(facts: &DiskFacts<'_>) -> Option<Finding> {
     let left = store.free_bytes.checked_div(1 << 20).unwrap_or(0);
     Some(
         Finding::new(Layer::Datastore, State::Note, format!("{left} MiB left on {}", store.path.display()))
-            .short("datastore nearly full"),
+            .short("datastore full"),
     )
 }
 
@@ -38,7 +38,7 @@ pub(super) fn guard(facts: &DiskFacts<'_>) -> Option<Guard> {
             if header.snapshots > 0 { "an internal snapshot" } else { "a backing file" },
             needed(store).checked_div(1 << 20).unwrap_or(0),
         ),
-        short: "datastore nearly full".to_owned(),
+        short: "datastore full".to_owned(),
         passes_by_itself: false,
     })
 }

@@ -25,7 +25,7 @@ pub(super) fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
                 State::Cut,
                 format!("{name} passes no discards on, although QEMU answers \"done\""),
             )
-            .short("format cannot discard")
+            .short("format cuts")
             .fix("with the VM off, convert the image to qcow2 or raw (qemu-img convert) and point the VM to it"),
         ],
     }

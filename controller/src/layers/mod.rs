@@ -176,6 +176,7 @@ impl Finding {
 
     fn short(mut self, words: impl Into<String>) -> Self {
         self.short = words.into();
+        debug_assert!(is_short(&self.short), "{:?} does not fit survey's last column", self.short);
         self
     }
 
@@ -199,6 +200,11 @@ impl Finding {
         self.held_bytes = bytes;
         self
     }
+}
+
+/// Three words at most, in the width of survey's last column.
+fn is_short(words: &str) -> bool {
+    words.split_whitespace().count() <= 3 && words.chars().count() <= 20
 }
 
 /// Why a disk is not trimmed now.

@@ -42,7 +42,7 @@ fn thin_findings(thin: &ThinVolume) -> Vec<Finding> {
         PoolDiscards::PassedDown | PoolDiscards::Freed => Finding::new(Layer::Volume, State::Open, about),
         PoolDiscards::Ignored => {
             Finding::new(Layer::Volume, State::Cut, format!("the pool ignores discards ({about})"))
-                .short("pool ignores discards")
+                .short("pool cuts")
                 .fix("with the pool's volumes inactive: lvchange --discards passdown VG/POOL")
         }
     }];
