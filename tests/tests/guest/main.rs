@@ -13,5 +13,6 @@ mod images;
 mod inside;
 mod matrix;
 mod mounts;
+mod probe;
 mod rig;
 mod volumes;

@@ -8,7 +8,7 @@
 //! | 1 | the guest's disk sent nothing | ended in the guest |
 //! | 2 | the image fell by half of the file or more, and counters do not speak against it | proven |
 //! | 3 | requests failed at the image | ended at the protocol or the host filesystem |
-//! | 4 | nothing arrived at the image | ended at the drive; on qcow2 at the format, where that is known to hold |
+//! | 4 | nothing arrived at the image | ended at the drive; on qcow2 at the format, where that is known to hold or the drive to be open |
 //! | 5 | the file lies in pieces smaller than the image's clusters | cannot tell |
 //! | 6 | nothing measures the image, or it was not read in between | cannot tell |
 //! | 7 | the guest wrote a quarter of the file or more meanwhile | cannot tell |
@@ -195,7 +195,10 @@ fn nothing_arrived(evidence: &Evidence<'_>) -> Ruling {
             "its file lies in pieces that are smaller than the image's clusters, which give nothing back",
         ),
         () if drive_is_open => Ruling::ended(Some(Layer::Format), text),
-        () => Ruling::ended(Some(Layer::Drive), text),
+        () => Ruling::ended(
+            None,
+            "the guest sent discards, and none arrived at the image: the drive drops them, or the format keeps its clusters",
+        ),
     }
 }
 
