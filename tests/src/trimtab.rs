@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::guest::{Disk, Guest};
+use crate::libvirt::Domain;
 use crate::programs;
 
 /// No command of a test takes longer, unless it hangs. Several times what two busy cores need.
@@ -28,11 +29,12 @@ const LIMIT: Duration = Duration::from_secs(150);
 /// How often a running program's memory is read.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// The program with an inventory.
+/// The program, and where it has its VMs from.
 #[derive(Clone, Debug)]
 pub struct Trimtab {
     program: PathBuf,
-    inventory: PathBuf,
+    /// `--inventory FILE`, `--connect URI`.
+    sources: Vec<String>,
 }
 
 impl Trimtab {
@@ -43,13 +45,26 @@ impl Trimtab {
 
     /// With this inventory file.
     pub fn with(inventory: &Path) -> Result<Self> {
-        Ok(Self { program: programs::trimtab()?, inventory: inventory.to_path_buf() })
+        let file = inventory.to_str().context("an inventory whose name is not UTF-8")?;
+        Ok(Self { program: programs::trimtab()?, sources: vec!["--inventory".to_owned(), file.to_owned()] })
     }
 
-    /// Its command line: `--inventory FILE`, then the words.
+    /// With the domains of a libvirt.
+    pub fn connected(uri: &str) -> Result<Self> {
+        Ok(Self { program: programs::trimtab()?, sources: vec!["--connect".to_owned(), uri.to_owned()] })
+    }
+
+    /// With the domain's libvirt, and an inventory that names its hybrid socket.
+    pub fn of_domain(domain: &Domain) -> Result<Self> {
+        let mut trimtab = Self::with(&domain.write_inventory()?)?;
+        trimtab.sources.extend(["--connect".to_owned(), domain.libvirt().uri()]);
+        Ok(trimtab)
+    }
+
+    /// Its command line: where the VMs come from, then the words.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--inventory").arg(&self.inventory).args(words);
+        command.args(&self.sources).args(words);
         command
     }
 

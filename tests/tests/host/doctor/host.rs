@@ -98,7 +98,7 @@ pub(super) const CASES: [Case; 4] = [
     },
 ];
 
-fn run(program: &str, words: &[&str]) -> Result<()> {
+pub(super) fn run(program: &str, words: &[&str]) -> Result<()> {
     let done = Command::new(program).args(words).output().with_context(|| format!("cannot run {program}"))?;
     ensure!(done.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())

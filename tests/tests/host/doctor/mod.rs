@@ -7,10 +7,13 @@
 //! Cases share guests: all of a guest's are built before its one doctor. What it says is written down in
 //! `docs/usage/doctor-table.md`; see [`table`].
 
+mod drive;
 mod format;
 mod guest;
 mod host;
+mod store;
 mod table;
+mod vm;
 
 use std::process::Command;
 
@@ -88,7 +91,7 @@ fn one(case: &Case, walk: Walk<'_>, trimtab: &Trimtab, document: &Document) -> R
     if by_trim > MIB * 16 {
         ensure!(ruling(&said) == "reclaimed by rule 5", "{said:#}");
     }
-    Ok(Row::new(case, &found, &walk.disk))
+    Ok(Row::new(case.name, (&found, &walk.disk), case.before_mib, case.mended_by, Some(case.after_mib)))
 }
 
 /// Trims the disk alone, and those that its filesystem stands on beside it: what trimtab says of it.

@@ -11,7 +11,8 @@ use serde_json::Value;
 use trimtab_tests::guest::Disk;
 use trimtab_tests::programs;
 
-use super::Case;
+/// Letters that a temporary directory's name ends with.
+const RANDOM: usize = 6;
 
 static FILE: Mutex<()> = Mutex::new(());
 
@@ -26,25 +27,36 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Of a case and what the doctor said. Names of this run's become the same each time.
-    pub(super) fn new(case: &Case, finding: &Value, disk: &Disk) -> Self {
-        let name = disk.device.trim_start_matches("/dev/");
+    /// Of what is there and what the doctor said of a disk: what comes back before and after it was mended, in MiB.
+    /// Names of this run's become the same each time.
+    pub(super) fn new(
+        name: &'static str,
+        (finding, disk): (&Value, &Disk),
+        before_mib: Option<u64>,
+        mended_by: &'static str,
+        after_mib: Option<u64>,
+    ) -> Self {
+        let device = disk.device.trim_start_matches("/dev/");
         let image = disk.image.display().to_string();
         let same_each_time = |text: &str| {
-            let text = text.replace(&image, &format!("/guests/{}", file_name(disk))).replace(name, "sdX");
-            without_measures(&text)
+            let text = text.replace(&image, &format!("/guests/{}", file_name(disk))).replace(device, "sdX");
+            without_measures(&without_directories(&text))
         };
         let word = |key: &str| finding[key].as_str().unwrap_or_default();
         let lines = finding["paste"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let paste: String = lines.map(|line| format!(" `{line}`")).collect();
-        let size = |mib: u64| if mib == 0 { "0".to_owned() } else { format!("{mib} MiB") };
+        let size = |mib: Option<u64>| match mib {
+            None => "—".to_owned(),
+            Some(0) => "0".to_owned(),
+            Some(mib) => format!("{mib} MiB"),
+        };
         Self {
-            name: case.name,
+            name,
             printed: same_each_time(&format!("`{}` {}: {}", word("layer"), word("state"), word("text"))),
             fix: same_each_time(&format!("{}{paste}", word("fix"))),
-            mended_by: case.mended_by,
-            before: case.before_mib.map_or_else(|| "—".to_owned(), size),
-            after: size(case.after_mib),
+            mended_by,
+            before: size(before_mib),
+            after: size(after_mib),
         }
     }
 
@@ -54,15 +66,27 @@ impl Row {
     }
 }
 
+/// Without the temporary directories of this run: "/var/tmp/trimtab-a1B2c3/vsock" becomes "/guests/vsock".
+fn without_directories(text: &str) -> String {
+    let words = text.split(' ').map(|word| match word.split_once("/trimtab-") {
+        Some((before, after)) if after.len() >= RANDOM => {
+            let start = before.find('/').unwrap_or(before.len());
+            format!("{}/guests{}", &before[..start], &after[RANDOM..])
+        }
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Without sizes that other versions of the guest's tools make others: "63.5 MiB" becomes "N MiB".
 fn without_measures(text: &str) -> String {
     let words: Vec<&str> = text.split(' ').collect();
-    let units = words.iter().skip(1).chain([&""]);
-    let is_measured = |word: &str, unit: &str| {
+    let is_measured = |position: usize| {
+        let [word, unit, what] = [0, 1, 2].map(|next| words.get(position + next).copied().unwrap_or(""));
         let in_bytes = ["KiB", "MiB", "GiB"].iter().any(|known| unit.starts_with(known));
-        in_bytes && word.contains('.') && !word.ends_with(".0")
+        in_bytes && ((word.contains('.') && !word.ends_with(".0")) || what == "left")
     };
-    let masked = words.iter().zip(units).map(|(word, unit)| if is_measured(word, unit) { "N" } else { word });
+    let masked = words.iter().enumerate().map(|(at, &word)| if is_measured(at) { "N" } else { word });
     masked.collect::<Vec<_>>().join(" ")
 }
 
