@@ -5,6 +5,7 @@
     reason = "helpers of tests, which clippy takes for code of a program; an overflow fails the test"
 )]
 
+mod clones;
 #[path = "../common/mod.rs"]
 mod common;
 mod datastore;
