@@ -32,6 +32,7 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs, output: &Output) -> 
     }
     let known = vms::load(global, None).await?.with_neighbours().await;
     let vms = known.select(&args.selection)?;
+    known.warn_of_taint(&vms, *output);
     let progress = Progress::new(global.quiet || output.wants_events());
     let names: Vec<String> = vms.iter().map(|vm| vm.name.clone()).collect();
     let with_probe = args.probe;

@@ -44,6 +44,17 @@ impl Output {
         print(&format!("{}\n", json::text(document, false)));
     }
 
+    /// Something to know beside the result: on stderr for people, an event where events are asked for.
+    pub(super) fn note(self, text: &str) {
+        match self.events {
+            true => {
+                let time = jiff::Timestamp::now().to_string();
+                self.line(&serde_json::json!({ "time": time, "vm": null, "event": "note", "text": text }));
+            }
+            false => drop(writeln!(anstream::stderr(), "trimtab: note: {text}")),
+        }
+    }
+
     /// A command that could not begin.
     pub(super) fn failed(self, verb: &str, trouble: &Trouble) -> u8 {
         let exit = match trouble.kind {

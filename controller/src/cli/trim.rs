@@ -34,6 +34,7 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
     }
     let known = vms::load(global, args.parallel).await?.with_neighbours().await;
     let vms = known.select(&args.selection)?;
+    known.warn_of_taint(&vms, *output);
     let parallel = known.parallel();
     let progress = Progress::new(global.quiet || output.wants_events());
     if args.dry_run {

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use super::args::{Global, Selection};
+use super::{
+    args::{Global, Selection},
+    output::Output,
+};
 use crate::{
     config::{Config, Flags},
     guest::GuestWay,
     image::HostStorage,
     inventory::{Inventory, select::select},
     model::{
+        disk::VmState,
         endpoint::Endpoint,
         trouble::Trouble,
         vm::{Via, Vm},
@@ -42,6 +46,23 @@ impl Known {
     /// The VMs that the caller means.
     pub(super) fn select(&self, selection: &Selection) -> Result<Vec<Vm>, Trouble> {
         select(&self.inventory.vms, &selection.vms, selection.select.as_deref())
+    }
+
+    /// Says once which domains libvirt will hold it against that their monitors were asked. A domain with a monitor socket
+    /// of its own is not among them.
+    pub(super) fn warn_of_taint(&self, vms: &[Vm], output: Output) {
+        let off = |vm: &Vm| vm.domain.as_ref().is_some_and(|domain| domain.state == Some(VmState::Off));
+        let tainted: Vec<&str> = vms
+            .iter()
+            .filter(|vm| self.qmp && vm.domain.is_some() && vm.qmp.is_none() && !off(vm))
+            .map(|vm| vm.name.as_str())
+            .collect();
+        if !tainted.is_empty() {
+            output.note(&format!(
+                "--qmp: until their next start libvirt shows as tainted (custom monitor commands): {}",
+                tainted.join(", ")
+            ));
+        }
     }
 
     /// Asks every hypervisor of the host once, so that a look at one VM can tell whose images it shares; never a domain's

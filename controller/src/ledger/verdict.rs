@@ -269,7 +269,10 @@ fn not_measurable(evidence: &Evidence<'_>) -> Ruling {
     } else if ledger.arrived_bytes.is_none() {
         (
             "nothing tells what arrived at the image: QEMU's counters were not read",
-            Some("name the VM's QMP socket in the inventory: qmp = \"/path\""),
+            Some(
+                "name the VM's QMP socket in the inventory (qmp = \"/path\"), or let libvirt ask QEMU's monitor: --qmp, \
+                 which marks the domain as tainted until it is started anew",
+            ),
         )
     } else {
         (

@@ -92,7 +92,7 @@ fn ledger_line(ledger: &Ledger) -> String {
         "  claimed {}{mark} -> sent {} -> arrived {} -> freed {}",
         iec_or_unknown(ledger.claimed_bytes),
         iec_or_unknown(ledger.sent_bytes),
-        iec_or_unknown(ledger.arrived_bytes),
+        ledger.arrived_bytes.map_or_else(|| "not read".to_owned(), iec),
         ledger.freed_bytes.map_or_else(|| "?".to_owned(), iec_signed),
     );
     if let Some(max) =

@@ -138,7 +138,8 @@ pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> R
     let mut disks = Vec::new();
     for (index, host) in view.disks.into_iter().enumerate() {
         let (image, image_trouble) = match image_facts(parts.storage, &host).await {
-            Ok(facts) => (facts, None),
+            Ok(Some((facts, unread))) => (Some(facts), unread),
+            Ok(None) => (None, None),
             Err(trouble) => (None, Some(trouble)),
         };
         let counters = counters_of(&counters, &host.device);
@@ -178,20 +179,28 @@ fn stopped(view: &VmmView) -> Option<Trouble> {
     }
 }
 
-/// All of a disk's image; `None` where it has none on this host.
-async fn image_facts<S: Storage>(storage: &S, disk: &HostDisk) -> Result<Option<ImageFacts>, Trouble> {
+/// All of a disk's image; `None` where it has none on this host. A header that this user may not read leaves what `stat`
+/// tells, and the reason beside it: worth showing, and not to be trimmed.
+async fn image_facts<S: Storage>(
+    storage: &S,
+    disk: &HostDisk,
+) -> Result<Option<(ImageFacts, Option<Trouble>)>, Trouble> {
     let Some(image) = &disk.image else { return Ok(None) };
-    let header = match image.format {
-        Format::Qcow2 => Some(storage.qcow2_header(image).await?),
-        Format::Raw | Format::Other(_) => None,
+    let (header, unread) = match image.format {
+        Format::Qcow2 => match storage.qcow2_header(image).await {
+            Ok(header) => (Some(header), None),
+            Err(trouble) => (None, Some(trouble)),
+        },
+        Format::Raw | Format::Other(_) => (None, None),
     };
-    Ok(Some(ImageFacts {
+    let facts = ImageFacts {
         allocation: allocation(storage, image, disk, header.as_ref()).await?,
         header,
         place: storage.place(image).await?,
         backing_allocated_bytes: backing(storage, disk).await,
         is_shared: None,
-    }))
+    };
+    Ok(Some((facts, unread)))
 }
 
 /// What an image takes now, with the file that holds its data where that is another one. Where the header tells of such

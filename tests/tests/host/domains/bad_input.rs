@@ -107,3 +107,28 @@ fn libvirt_that_hangs_costs_its_deadline() -> Result<()> {
     ensure!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     Ok(())
 }
+
+#[test]
+fn the_taint_is_told_of_once_and_only_where_it_is_asked_for() -> Result<()> {
+    let libvirt = Libvirt::start()?;
+    for name in ["one", "two"] {
+        raw(&libvirt, &format!("{name}.img"))?;
+        let devices = format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='IMAGES/{name}.img'/>
+               <target dev='sda' bus='scsi'/></disk>"
+        );
+        Shape::start(&libvirt, name, &devices)?;
+    }
+    let uri = libvirt.uri();
+    let (_, text) = trimtab(&["--connect", &uri, "survey"])?;
+    ensure!(!text.contains("taint"), "{text}");
+    ensure!(!libvirt.virsh(&["dominfo", "trimtab-test-one"])?.contains("custom monitor"));
+    let (_, text) = trimtab(&["--connect", &uri, "survey", "--qmp", "trimtab-test-one"])?;
+    ensure!(text.matches("tainted").count() == 1 && text.contains("trimtab-test-one"), "{text}");
+    ensure!(libvirt.virsh(&["dominfo", "trimtab-test-one"])?.contains("custom monitor"));
+    ensure!(
+        !libvirt.virsh(&["dominfo", "trimtab-test-two"])?.contains("custom monitor"),
+        "it was not asked about"
+    );
+    Ok(())
+}

@@ -41,8 +41,13 @@ fn a_user_in_no_group() -> Result<()> {
     )?;
     let (exit, text) = as_nobody(&libvirt, &["list"])?;
     ensure!(exit == 0 && text.contains(&shape.name) && text.contains("running"), "{exit} {text}");
-    let (_, text) = as_nobody(&libvirt, &["survey"])?;
-    ensure!(text.contains("open.img") && text.contains("closed.qcow2"), "{text}");
+    let (_, text) = as_nobody(&libvirt, &["survey", "--json", "-q"])?;
+    let document: serde_json::Value = serde_json::from_str(&text)?;
+    let disks = &document["vms"][0]["disks"];
+    for (disk, expected) in [(&disks[0], None), (&disks[1], Some("run as root"))] {
+        ensure!(disk["allocated_bytes"].is_u64(), "stat is open to everybody: {disk:#}");
+        ensure!(disk["error"]["hint"].as_str() == expected, "{disk:#}");
+    }
     let (exit, text) = as_nobody(&libvirt, &["survey", "--qmp"])?;
     ensure!(
         exit != 0 && text.contains("run as root, or as a user that libvirt lets change things"),
