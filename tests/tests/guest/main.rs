@@ -9,6 +9,7 @@ mod accused;
 #[path = "../common/mod.rs"]
 mod common;
 mod ends;
+mod frozen;
 mod images;
 mod inside;
 mod matrix;
