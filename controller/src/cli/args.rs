@@ -109,6 +109,12 @@ pub struct DoctorArgs {
     /// Prove the whole way of each disk: the guest writes a file of 16 MiB and trims where it lay, the host looks
     #[arg(long)]
     pub probe: bool,
+    /// Mend what can be mended from the host: discard='unmap' on a drive, a vsock device; shows each change and asks
+    #[arg(long)]
+    pub fix: bool,
+    /// With --fix: make the changes without asking
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
 }
 
 /// `trimtab trim`.

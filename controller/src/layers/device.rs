@@ -63,7 +63,7 @@ fn none_offered(facts: &DiskFacts<'_>, front_end: &str) -> Finding {
             .short("no discard offered");
     let what = "virtio-blk offers it with machine type 4.0 or newer and a guest kernel of 5.0 or newer, virtio-scsi \
                 always; either change needs a power cycle";
-    match words::virsh(facts, "edit") {
+    match words::virsh(facts.vm, "edit") {
         Some(edit) => finding.fix(format!("{what}:")).paste(edit),
         None => finding.fix(what),
     }

@@ -36,13 +36,13 @@ fn ignored(facts: &DiskFacts<'_>) -> Finding {
         "discard is not set to unmap: QEMU drops what the guest sends",
     )
     .short("discard ignored");
-    match words::domain(facts) {
-        Some(domain) => finding
+    match words::trimtab(facts.vm, "doctor", "--fix") {
+        Some(line) => finding
             .fix(
                 "set discard='unmap' on this disk (the line shows the change and asks), then power-cycle the VM: a \
                  reboot inside is not enough",
             )
-            .paste(format!("trimtab doctor {domain} --fix")),
+            .paste(line),
         None => finding
             .fix("add discard=unmap to its -drive, or to every -blockdev node of it; then power-cycle the VM"),
     }

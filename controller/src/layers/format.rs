@@ -81,7 +81,7 @@ fn snapshots(facts: &DiskFacts<'_>, header: &Qcow2Header) -> Option<Finding> {
     };
     let finding =
         Finding::new(Layer::Format, State::Holds, text).short("internal snapshot").held(allocated(facts));
-    Some(match (words::virsh(facts, "snapshot-delete"), words::virsh(facts, "snapshot-list")) {
+    Some(match (words::virsh(facts.vm, "snapshot-delete"), words::virsh(facts.vm, "snapshot-list")) {
         (Some(delete), Some(list)) if !names.is_empty() => {
             let shown: Vec<String> = names.iter().take(NAMES_SHOWN).map(|name| words::quoted(name)).collect();
             let more = if names.len() > NAMES_SHOWN { ", …" } else { "" };

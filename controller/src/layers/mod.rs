@@ -22,7 +22,7 @@ pub mod stack;
 mod underneath;
 mod volume;
 pub mod way;
-mod words;
+pub mod words;
 
 use serde::Serialize;
 

@@ -2,9 +2,9 @@
 
 use trimtab_proto::words::SkipReason;
 
-use super::{Finding, Layer, State, words::quoted};
+use super::{Finding, Layer, State, words};
 use crate::model::{
-    disk::{Link, Manager, VmFacts},
+    disk::{Link, VmFacts},
     endpoint::Endpoint,
     guest::GuestSurvey,
     trouble::{Kind, Trouble},
@@ -69,11 +69,11 @@ fn leads_into_the_guest(guest: &Result<GuestSurvey, Trouble>) -> bool {
 
 fn missing(vm: &VmFacts) -> Finding {
     let finding = Finding::new(Layer::Link, State::Cut, "no vsock device: no agent can be reached");
-    match &vm.manager {
-        Manager::Libvirt { domain, .. } => finding
+    match words::trimtab(vm, "doctor", "--fix") {
+        Some(line) => finding
             .fix("attach one (it is there after the VM's next power cycle); until then --via qga may do:")
-            .paste(format!("trimtab doctor {} --fix", quoted(domain))),
-        Manager::Qemu | Manager::Unknown => finding.fix(
+            .paste(line),
+        None => finding.fix(
             "start QEMU with -device vhost-vsock-pci,guest-cid=N, a number from 3 up that no other VM of this host has",
         ),
     }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::{
         layers::samples::Sample,
-        model::{endpoint::Cid, guest::Timer},
+        model::{disk::Manager, endpoint::Cid, guest::Timer},
     };
 
     fn states(

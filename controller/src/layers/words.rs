@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 
 use super::DiskFacts;
-use crate::model::disk::Manager;
+use crate::model::disk::{Manager, VmFacts};
 
 /// libvirt's own default for root, which virsh takes where no URI is given.
 const DEFAULT_URI: &str = "qemu:///system";
@@ -33,19 +33,18 @@ pub(super) fn image(facts: &DiskFacts<'_>) -> String {
         .map_or_else(|| "IMAGE".to_owned(), |image| quoted(&image.path.to_string_lossy()))
 }
 
-/// libvirt's name of the VM.
-pub(super) fn domain(facts: &DiskFacts<'_>) -> Option<String> {
-    match &facts.vm.manager {
-        Manager::Libvirt { domain, .. } => Some(quoted(domain)),
-        Manager::Qemu | Manager::Unknown => None,
-    }
-}
-
 /// `virsh VERB DOMAIN`, where libvirt manages the VM.
-pub(super) fn virsh(facts: &DiskFacts<'_>, verb: &str) -> Option<String> {
-    let Manager::Libvirt { uri, domain } = &facts.vm.manager else { return None };
+pub fn virsh(vm: &VmFacts, verb: &str) -> Option<String> {
+    let Manager::Libvirt { uri, domain } = &vm.manager else { return None };
     let connect = if uri == DEFAULT_URI { String::new() } else { format!("-c {} ", quoted(uri)) };
     Some(format!("virsh {connect}{verb} {}", quoted(domain)))
+}
+
+/// `trimtab VERB DOMAIN OPTIONS`, where libvirt manages the VM.
+pub fn trimtab(vm: &VmFacts, verb: &str, options: &str) -> Option<String> {
+    let Manager::Libvirt { uri, domain } = &vm.manager else { return None };
+    let connect = if uri == DEFAULT_URI { String::new() } else { format!("--connect {} ", quoted(uri)) };
+    Some(format!("trimtab {connect}{verb} {} {options}", quoted(domain)))
 }
 
 #[cfg(test)]
@@ -72,10 +71,10 @@ mod tests {
     #[test]
     fn virsh_lines() {
         let mut sample = Sample::raw();
-        assert_eq!(virsh(&sample.facts(), "edit"), None);
+        assert_eq!(virsh(&sample.vm, "edit"), None);
         let mut managed = |uri: &str| {
             sample.vm.manager = Manager::Libvirt { uri: uri.into(), domain: "web 12; reboot".into() };
-            virsh(&sample.facts(), "edit").unwrap()
+            virsh(&sample.vm, "edit").unwrap()
         };
         assert_eq!(managed("qemu:///system"), "virsh edit 'web 12; reboot'");
         assert_eq!(managed("qemu:///session"), "virsh -c qemu:///session edit 'web 12; reboot'");

@@ -1,7 +1,7 @@
 //! `trimtab doctor`: a VM layer by layer, top to bottom, and under each that is not open why, and how it is mended.
 
 use super::{
-    fix,
+    fix, mended,
     size::{iec, iec_or_unknown, iec_signed},
     style::{BAD, FAINT, GOOD, HELD, STRONG, styled},
     wrap::{both_ends, wrap},
@@ -48,6 +48,7 @@ pub fn vm(name: &str, result: &Result<(Look, Diagnosis), Trouble>) -> String {
             out.push('\n');
         }
     }
+    out.push_str(&mended::outcome(name, &look.vm, &diagnosis.mended));
     out
 }
 

@@ -9,6 +9,7 @@ mod fix;
 pub mod json;
 pub mod ledger;
 pub mod list;
+pub mod mended;
 pub mod progress;
 pub mod size;
 pub mod skips;

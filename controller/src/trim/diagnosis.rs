@@ -5,6 +5,7 @@ use crate::{
     model::endpoint::Endpoint,
     trim::{
         look::{DiskLook, Look},
+        mended::Mended,
         probe::Probe,
     },
 };
@@ -16,6 +17,8 @@ pub struct Diagnosis {
     pub way: Vec<Finding>,
     /// In the order of [`Look::disks`].
     pub disks: Vec<DiskDiagnosis>,
+    /// What was done about it.
+    pub mended: Vec<Mended>,
 }
 
 /// One disk from top to bottom.
@@ -25,6 +28,8 @@ pub struct DiskDiagnosis {
     pub findings: Vec<Finding>,
     /// Why a trim would not begin now.
     pub guard: Option<Guard>,
+    /// The manager's name of the disk.
+    pub target: Option<String>,
     /// Its image could not be read.
     pub unread: bool,
     /// What came of its probe, where one was asked for.
@@ -37,6 +42,7 @@ impl Diagnosis {
         Self {
             way: way::findings(&look.vm, endpoint, &look.guest),
             disks: look.disks.iter().map(|disk| DiskDiagnosis::of(look, disk)).collect(),
+            mended: Vec::new(),
         }
     }
 
@@ -50,7 +56,23 @@ impl Diagnosis {
         let way = self.way.iter().any(|finding| {
             finding.layer == Layer::Agent && matches!(finding.state, State::Open | State::Note)
         });
-        way && self.way_cut().is_none() && self.disks.iter().all(DiskDiagnosis::is_open)
+        way && self.way_cut().is_none()
+            && self.disks.iter().all(|disk| disk.is_open() || self.is_mended(disk))
+    }
+
+    /// Its only cut is mended, and a power cycle is all that is missing.
+    fn is_mended(&self, disk: &DiskDiagnosis) -> bool {
+        let cuts: Vec<Layer> = disk
+            .findings
+            .iter()
+            .filter(|finding| finding.state == State::Cut)
+            .map(|finding| finding.layer)
+            .collect();
+        let done = |layer: &Layer| {
+            let of_disk = |mended: &&Mended| mended.layer == *layer && mended.disk == disk.target;
+            self.mended.iter().find(of_disk).is_some_and(Mended::waits_for_power_cycle)
+        };
+        !disk.unread && cuts.iter().all(done)
     }
 }
 
@@ -61,6 +83,7 @@ impl DiskDiagnosis {
         Self {
             findings,
             guard: layers::guard(&look.facts(disk), &[]),
+            target: disk.host.target.clone(),
             unread: disk.image_trouble.is_some(),
             probe: None,
         }
@@ -100,6 +123,7 @@ mod tests {
             trouble::{Kind, Trouble},
         },
         trim::fakes::look_of,
+        trim::mended::Outcome,
     };
 
     fn of(look: &Look) -> Diagnosis {
@@ -125,6 +149,27 @@ mod tests {
         assert_eq!(diagnosis.disks[0].first_cut(), Some(Layer::Drive));
         assert_eq!(diagnosis.disks[1].first_cut(), None);
         assert_eq!(diagnosis.disks[1].holder().map(|finding| finding.layer), Some(Layer::Format));
+    }
+
+    #[test]
+    fn a_cut_that_waits_for_a_power_cycle_is_mended() {
+        let mut cut = Sample::raw();
+        cut.host.discard = DriveDiscard::Ignore;
+        cut.host.target = Some("vdb".into());
+        let mut diagnosis = of(&look_of(&[cut]));
+        let mended = |disk: &str, outcome| Mended {
+            layer: Layer::Drive,
+            disk: Some(disk.into()),
+            before: None,
+            after: None,
+            outcome,
+        };
+        for (disk, outcome, expected) in
+            [("vdb", Outcome::Done, true), ("vdb", Outcome::Declined, false), ("vdc", Outcome::Done, false)]
+        {
+            diagnosis.mended = vec![mended(disk, outcome)];
+            assert_eq!(diagnosis.is_open(), expected, "{disk}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod diagnosis;
 pub mod event;
 pub mod look;
 pub mod many;
+pub mod mended;
 pub mod neighbours;
 pub mod options;
 pub mod outcome;

@@ -10,6 +10,7 @@ use crate::{
     trim::{
         diagnosis::{Diagnosis, DiskDiagnosis},
         look::{DiskLook, Look},
+        mended::{Mended, Outcome},
         probe::Probe,
     },
 };
@@ -32,6 +33,7 @@ struct VmJson {
     findings: Vec<FindingJson>,
     first_cut: Option<&'static str>,
     disks: Vec<DiskJson>,
+    mended: Vec<MendedJson>,
 }
 
 #[derive(Serialize, Debug)]
@@ -50,6 +52,32 @@ struct DiskJson {
     probe: Option<ProbeJson>,
     guard: Option<GuardJson>,
     error: Option<Trouble>,
+}
+
+#[derive(Serialize, Debug)]
+struct MendedJson {
+    layer: &'static str,
+    disk: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
+    outcome: &'static str,
+    error: Option<Trouble>,
+}
+
+impl From<&Mended> for MendedJson {
+    fn from(mended: &Mended) -> Self {
+        Self {
+            layer: mended.layer.as_str(),
+            disk: mended.disk.clone(),
+            before: mended.before.clone(),
+            after: mended.after.clone(),
+            outcome: mended.outcome.as_str(),
+            error: match &mended.outcome {
+                Outcome::Failed(trouble) => Some(trouble.clone()),
+                Outcome::Done | Outcome::AlreadyThere | Outcome::Declined => None,
+            },
+        }
+    }
 }
 
 #[derive(Serialize, Debug)]
@@ -117,6 +145,10 @@ fn vm(name: &str, result: &Examined) -> VmJson {
                 look.disks.iter().zip(&diagnosis.disks).map(|(disk, found)| one(look, disk, found)).collect()
             })
             .unwrap_or_default(),
+        mended: found
+            .iter()
+            .flat_map(|(_, diagnosis)| diagnosis.mended.iter().map(MendedJson::from))
+            .collect(),
     }
 }
 
@@ -180,6 +212,9 @@ mod tests {
             fell_bytes: Some(-5),
             ..Probe::default()
         });
+        let failed = Outcome::Failed(Trouble::new(Kind::LibvirtRefused, "it is transient"));
+        let mended = Mended { layer: Layer::Link, disk: None, before: None, after: None, outcome: failed };
+        probed.1.mended = vec![mended];
         let results = vec![
             ("probed".to_owned(), Ok(probed)),
             ("both".to_owned(), examined(look_of(&[Sample::raw(), cut]))),

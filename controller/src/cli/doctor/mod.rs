@@ -1,5 +1,8 @@
 //! `trimtab doctor`: looks at VMs layer by layer, says what is in the way and how it is mended.
 
+mod fix;
+
+use self::fix::Consent;
 use super::{
     args::{DoctorArgs, Global},
     exit,
@@ -33,6 +36,7 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs, output: &Output) -> 
     let known = vms::load(global, None).await?.with_neighbours().await;
     let vms = known.select(&args.selection)?;
     known.warn_of_taint(&vms, *output);
+    let asked_about = vms.clone();
     let progress = Progress::new(global.quiet || output.wants_events());
     let names: Vec<String> = vms.iter().map(|vm| vm.name.clone()).collect();
     let with_probe = args.probe;
@@ -46,7 +50,15 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs, output: &Output) -> 
         }
     })
     .await;
-    let examined: Vec<(String, Examined)> = names.into_iter().zip(examined).collect();
+    let mut examined: Vec<(String, Examined)> = names.into_iter().zip(examined).collect();
+    if args.fix {
+        let consent = if args.yes { Consent::Given } else { Consent::Ask };
+        for (vm, (_, result)) in asked_about.iter().zip(&mut examined) {
+            if let Ok((look, diagnosis)) = result {
+                diagnosis.mended = fix::mend(vm, look, diagnosis, consent).await;
+            }
+        }
+    }
     let exit = exit_code(&examined);
     output.result(&DoctorDocument::new(&examined, exit), || {
         examined.iter().map(|(name, result)| doctor::vm(name, result)).collect()
