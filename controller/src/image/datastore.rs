@@ -13,7 +13,8 @@ use crate::model::image::{Datastore, Place};
 pub(super) fn place(path: &Path) -> Result<Place, Failed> {
     let mount = mount(path)?;
     let is_compressed = match mount.fs_type.as_str() {
-        "btrfs" => file::may_be_compressed(path, has_compression(&mount))?,
+        // Whoever may not open the file still knows the mount.
+        "btrfs" => file::may_be_compressed(path, has_compression(&mount)).unwrap_or(has_compression(&mount)),
         // Whether a dataset compresses is the default and not to be seen in its mount.
         "zfs" => true,
         _ => false,
