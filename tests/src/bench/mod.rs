@@ -15,10 +15,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use crate::guest::qemu_ga::Package;
 use crate::guest::{Disk, DiskSpec, Guest, GuestSpec};
 use crate::{GIB, programs};
 use memory::Memory;
-use qemu_ga::Package;
 use report::Report;
 
 /// Where the filesystem is mounted that both work on.

@@ -2,8 +2,6 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -13,39 +11,10 @@ use serde_json::{Value, json};
 use super::memory::Process;
 use super::{Figures, file_bytes};
 use crate::guest::Guest;
-use crate::programs;
-
-const PORT: &str = "org.qemu.guest_agent.0";
+use crate::guest::qemu_ga::{self, Package};
 
 /// A trim in software emulation, on a busy machine.
 const ANSWER_LIMIT: Duration = Duration::from_secs(300);
-
-/// The unpacked package.
-pub(super) struct Package {
-    version: String,
-    /// The program, then its libraries: where each is on the host, where it goes in the guest.
-    pub(super) files: Vec<(PathBuf, String)>,
-}
-
-impl Package {
-    /// Fetches and unpacks it, unless that has been done before.
-    pub(super) fn unpack() -> Result<Self> {
-        let script = programs::rig_file("guest/qemu-ga");
-        let done = Command::new(&script)
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("cannot run {}", script.display()))?;
-        if !done.status.success() {
-            bail!("{} failed", script.display());
-        }
-        let text = String::from_utf8(done.stdout)?;
-        let mut lines = text.lines();
-        let version = lines.next().context("it names no version")?.to_owned();
-        let file = |line: &str| line.split_once(' ').map(|(host, guest)| (host.into(), guest.to_owned()));
-        let files = lines.map(|line| file(line).with_context(|| format!("not a file: {line}")));
-        Ok(Self { version, files: files.collect::<Result<_>>()? })
-    }
-}
 
 pub(super) fn measure(guest: &Guest, package: &Package) -> Result<Figures> {
     let mut agent = start(guest)?;
@@ -85,22 +54,13 @@ fn start(guest: &Guest) -> Result<Agent> {
     let address = json!({"type": "unix", "data": {"path": path}});
     let backend = json!({"type": "socket", "data": {"addr": address, "server": true, "wait": false}});
     guest.qmp("chardev-add", json!({"id": "ga", "backend": backend}))?;
-    guest
-        .qmp("device_add", json!({"driver": "virtserialport", "id": "ga", "chardev": "ga", "name": PORT}))?;
+    guest.qmp(
+        "device_add",
+        json!({"driver": "virtserialport", "id": "ga", "chardev": "ga", "name": qemu_ga::PORT}),
+    )?;
     let stream = UnixStream::connect(&path).context("cannot connect to qemu-ga's port")?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    // No udev here, which makes /dev/virtio-ports elsewhere.
-    guest.sh(&format!(
-        "port=
-         while [ -z \"$port\" ]; do
-             for name in /sys/class/virtio-ports/*/name; do
-                 [ \"$(cat $name)\" != {PORT} ] || port=/dev/$(basename $(dirname $name))
-             done
-             sleep 0.1
-         done
-         qemu-ga -m virtio-serial -p $port -t /run </dev/null >/run/qemu-ga.log 2>&1 &
-         echo $! >/run/qemu-ga.pid"
-    ))?;
+    guest.start_qemu_ga()?;
     let mut agent = Agent(BufReader::new(stream));
     agent.call("guest-ping").with_context(|| {
         format!("qemu-ga does not answer: {}", guest.sh("cat /run/qemu-ga.log").unwrap_or_default())

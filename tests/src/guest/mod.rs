@@ -14,6 +14,7 @@ mod initrd;
 mod inventory;
 mod plug;
 mod pool;
+pub(crate) mod qemu_ga;
 mod qmp;
 mod shell;
 mod spec;

@@ -6,5 +6,7 @@
 )]
 
 mod doctor;
+mod domain;
 mod domains;
+mod healthy;
 mod rig;
