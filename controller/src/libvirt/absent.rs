@@ -5,6 +5,9 @@ use std::convert::Infallible;
 
 use super::said::{Access, BlockJob, NOT_BUILT_IN, Number, Refused, Snapshot, Which};
 
+/// Whether libvirt is part of this program.
+pub(super) const BUILT_IN: bool = false;
+
 /// There is none.
 pub(super) struct Connection(Infallible);
 

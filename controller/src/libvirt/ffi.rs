@@ -15,6 +15,9 @@ use virt_sys as sys;
 
 use super::said::{Access, BlockJob, Number, Refused, Snapshot, Which};
 
+/// Whether libvirt is part of this program.
+pub(super) const BUILT_IN: bool = true;
+
 /// A connection to a hypervisor's driver; closed when dropped. libvirt counts references, so a [`Domain`] may outlive
 /// it.
 pub(super) struct Connection(NonNull<sys::_virConnect>);

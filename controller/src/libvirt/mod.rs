@@ -76,11 +76,11 @@ impl Libvirt {
     }
 
     /// Whether there is a daemon to ask at the usual place: libvirtd's or virtqemud's socket for readers, which systemd
-    /// keeps open for either.
+    /// keeps open for either. A trimtab without libvirt asks nobody unless it is told to.
     pub async fn is_there() -> bool {
         let sockets = ["/run/libvirt/libvirt-sock-ro", "/run/libvirt/virtqemud-sock-ro"];
         let look = move || sockets.iter().any(|socket| std::path::Path::new(socket).exists());
-        blocking::within(LOOK_LIMIT, look).await.unwrap_or(false)
+        ffi::BUILT_IN && blocking::within(LOOK_LIMIT, look).await.unwrap_or(false)
     }
 
     /// Every domain, running or not, by name. One that goes away meanwhile is left out.

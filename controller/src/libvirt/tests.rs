@@ -44,4 +44,5 @@ async fn built_without() {
     let trouble = at("qemu:///system").domains().await.unwrap_err();
     assert_eq!(trouble.kind, Kind::NoLibvirt);
     assert!(trouble.text.contains("built without libvirt"), "{trouble}");
+    assert!(!Libvirt::is_there().await, "unasked, it is not missed");
 }
