@@ -8,6 +8,7 @@
 //! `docs/usage/doctor-table.md`; see [`table`].
 
 mod drive;
+mod fix;
 mod format;
 mod guest;
 mod host;
@@ -96,7 +97,8 @@ fn one(case: &Case, walk: Walk<'_>, trimtab: &Trimtab, document: &Document) -> R
 
 /// Trims the disk alone, and those that its filesystem stands on beside it: what trimtab says of it.
 fn trim(walk: &Walk<'_>, others: &[&str], trimtab: &Trimtab, words: &[&str]) -> Result<Value> {
-    let mut all = vec![walk.guest.name().to_owned()];
+    // Whatever its name is there: each guest of these has a trimtab of its own.
+    let mut all = vec!["*".to_owned()];
     for name in [&[walk.disk.name.as_str()], others].concat() {
         let device = walk.guest.disk(name)?.device;
         all.extend(["--disk".to_owned(), device.trim_start_matches("/dev/").to_owned()]);

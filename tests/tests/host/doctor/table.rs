@@ -70,7 +70,8 @@ impl Row {
 fn without_directories(text: &str) -> String {
     let words = text.split(' ').map(|word| match word.split_once("/trimtab-") {
         Some((before, after)) if after.len() >= RANDOM => {
-            let start = before.find('/').unwrap_or(before.len());
+            let is_of_path = |letter: char| letter.is_ascii_alphanumeric() || "/._-".contains(letter);
+            let start = before.rfind(|letter| !is_of_path(letter)).map_or(0, |at| at + 1);
             format!("{}/guests{}", &before[..start], &after[RANDOM..])
         }
         _ => word.to_owned(),
