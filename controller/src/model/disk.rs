@@ -24,7 +24,7 @@ pub struct VmFacts {
     pub link: Link,
     /// A migration, backup, save or the like that is under way, in a word; `None` where there is none.
     pub job: Option<String>,
-    /// Names of its snapshots, as the manager keeps them.
+    /// Names of its internal snapshots, as the manager keeps them; an external one shows in the chain of its disks.
     pub snapshots: Vec<String>,
 }
 
