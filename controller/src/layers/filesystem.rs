@@ -8,7 +8,11 @@ use super::{
     stack::{OnDisk, filesystems_on},
     words,
 };
-use crate::model::guest::{Device, GuestSurvey, Skip};
+use crate::model::{
+    disk::DriveDiscard,
+    guest::{Device, GuestSurvey, Skip},
+    image::Format,
+};
 
 pub(super) fn findings(facts: &DiskFacts<'_>) -> Vec<Finding> {
     let Some((survey, disk)) = facts.paired() else { return Vec::new() };
@@ -144,9 +148,12 @@ fn forgetful(facts: &DiskFacts<'_>) -> Option<Finding> {
     let (survey, disk) = facts.paired()?;
     let has_trimmed = disk.discarded_bytes.is_some_and(|bytes| bytes > 0);
     let none_arrived = facts.counters.arrived_bytes == Some(0);
+    // A qcow2 image that is new has no clusters to give back: mkfs discards, and nothing arrives.
+    let is_raw = facts.host.image.as_ref().is_some_and(|image| image.format == Format::Raw);
+    let is_open = facts.host.discard == DriveDiscard::Unmap && !is_raw;
     let ext4 = filesystems_on(survey, &disk.id)
         .find(|on| on.filesystem.skip.is_none() && on.filesystem.fs_type.starts_with("ext"))?;
-    (has_trimmed && none_arrived).then(|| {
+    (has_trimmed && none_arrived && !is_open).then(|| {
         Finding::new(
             Layer::Filesystem,
             State::Note,

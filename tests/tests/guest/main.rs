@@ -10,6 +10,7 @@ mod accused;
 mod common;
 mod ends;
 mod frozen;
+mod healthy;
 mod images;
 mod inside;
 mod matrix;

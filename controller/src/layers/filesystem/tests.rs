@@ -125,4 +125,9 @@ fn ext4_that_was_trimmed_in_vain() {
     sample.counters.arrived_bytes = Some(0);
     sample.survey.filesystems[0].fs_type = "xfs".into();
     assert!(!told(&sample), "xfs remembers nothing");
+    sample.survey.filesystems[0].fs_type = "ext4".into();
+    sample.set_format(Format::Qcow2);
+    assert!(!told(&sample), "a new qcow2 image has nothing to give back");
+    sample.host.discard = DriveDiscard::Unknown;
+    assert!(told(&sample));
 }
