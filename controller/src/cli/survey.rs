@@ -26,7 +26,7 @@ pub(super) async fn run(
     parallel: Option<u16>,
     output: &Output,
 ) -> Result<u8, Trouble> {
-    let known = vms::load(global, parallel).await?.with_neighbours().await;
+    let known = vms::load(global, parallel).await?.with_neighbours();
     let vms = known.select(selection)?;
     known.warn_of_taint(&vms, *output);
     let seen = look_at(&known, vms, &Progress::new(global.quiet || output.wants_events())).await;

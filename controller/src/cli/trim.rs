@@ -32,7 +32,7 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
         return Err(Trouble::new(Kind::Usage, "trim needs to be told which VMs")
             .hint("name them (trimtab trim web-12), select them (--select label=prod), or say --all"));
     }
-    let known = vms::load(global, args.parallel).await?.with_neighbours().await;
+    let known = vms::load(global, args.parallel).await?.with_neighbours();
     let vms = known.select(&args.selection)?;
     known.warn_of_taint(&vms, *output);
     let parallel = known.parallel();

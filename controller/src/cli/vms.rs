@@ -1,7 +1,5 @@
 //! The VMs that a command is about, and the three sides of each.
 
-use std::sync::Arc;
-
 use super::{
     args::{Global, Selection},
     output::Output,
@@ -28,7 +26,7 @@ pub(super) struct Known {
     /// Domains may be tainted for what their monitors know.
     qmp: bool,
     via: Option<Via>,
-    neighbours: Arc<Neighbours>,
+    neighbours: Neighbours,
 }
 
 /// Reads configuration and inventory.
@@ -39,7 +37,7 @@ pub(super) async fn load(global: &Global, parallel: Option<u16>) -> Result<Known
         parallel,
     })?;
     let inventory = Inventory::load(&config.sources).await?;
-    Ok(Known { config, inventory, qmp: global.qmp, via: global.via, neighbours: Arc::default() })
+    Ok(Known { config, inventory, qmp: global.qmp, via: global.via, neighbours: Neighbours::default() })
 }
 
 impl Known {
@@ -67,9 +65,9 @@ impl Known {
 
     /// Asks every hypervisor of the host once, so that a look at one VM can tell whose images it shares; never a domain's
     /// monitor.
-    pub(super) async fn with_neighbours(mut self) -> Self {
+    pub(super) fn with_neighbours(mut self) -> Self {
         let vmms = self.inventory.vms.iter().map(|vm| (vm.name.clone(), HostVmm::of(vm))).collect();
-        self.neighbours = Arc::new(Neighbours::read(vmms).await);
+        self.neighbours = Neighbours::ask(vmms);
         self
     }
 
@@ -80,7 +78,7 @@ impl Known {
             guest: GuestWay::of(vm, self.via_of(vm)),
             vmm: if self.qmp { HostVmm::of(vm).with_monitor() } else { HostVmm::of(vm) },
             storage: HostStorage,
-            neighbours: Arc::clone(&self.neighbours),
+            neighbours: self.neighbours.clone(),
         }
     }
 
@@ -106,7 +104,7 @@ pub(super) struct Reached {
     guest: GuestWay,
     vmm: HostVmm,
     storage: HostStorage,
-    neighbours: Arc<Neighbours>,
+    neighbours: Neighbours,
 }
 
 impl Reached {

@@ -144,7 +144,7 @@ pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> R
         };
         let counters = counters_of(&counters, &host.device);
         let guest = pairs.iter().find(|pair| pair.host == index).map(|pair| (pair.guest, pair.by));
-        let used_by_others = parts.neighbours.of(parts.name, &host);
+        let used_by_others = parts.neighbours.of(parts.name, &host).await;
         disks.push(DiskLook { host, image, image_trouble, counters, guest, used_by_others });
     }
     Ok(Look { vm: view.vm, guest, disks })

@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs, output: &Output) -> 
         return Err(Trouble::new(Kind::Usage, "doctor needs to be told which VM")
             .hint("name it (trimtab doctor web-12); `trimtab survey` shows all of them in short"));
     }
-    let known = vms::load(global, None).await?.with_neighbours().await;
+    let known = vms::load(global, None).await?.with_neighbours();
     let vms = known.select(&args.selection)?;
     known.warn_of_taint(&vms, *output);
     let asked_about = vms.clone();

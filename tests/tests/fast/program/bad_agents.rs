@@ -84,7 +84,7 @@ fn running() -> Step {
 fn trims(image: PathBuf) -> Vec<Step> {
     let deed = move || {
         let file = std::fs::OpenOptions::new().write(true).open(&image).unwrap();
-        file.set_len(0).and_then(|()| file.set_len(FREED)).unwrap();
+        file.set_len(0).and_then(|()| file.set_len(2 * FREED)).unwrap();
     };
     let done = v1::FilesystemRun {
         filesystem_id: "8:0".into(),
@@ -108,7 +108,9 @@ fn trims(image: PathBuf) -> Vec<Step> {
 fn image(folder: &Path, name: &str) -> (PathBuf, String) {
     let path = folder.join(format!("{name}.img"));
     let mut file = std::fs::File::create(&path).unwrap();
-    file.write_all(&vec![0xa5; usize::try_from(FREED).unwrap()]).and_then(|()| file.sync_all()).unwrap();
+    // Sparse: an image that has all of its space is taken for preallocated, and left alone.
+    let noise = vec![0xa5; usize::try_from(FREED).unwrap()];
+    file.write_all(&noise).and_then(|()| file.set_len(2 * FREED)).and_then(|()| file.sync_all()).unwrap();
     let disk =
         format!("{}[[vm.disk]]\nimage = \"DIR/{name}.img\"\nformat = \"raw\"\nguest = \"sda\"\n", vm(name));
     (path, disk)
