@@ -116,5 +116,5 @@ fn weights(results: &[(String, Result<TurnOutcome, Trouble>)]) -> Vec<Weight> {
 
 fn screen(results: &[(String, Result<TurnOutcome, Trouble>)], took: Duration, exit: u8) -> String {
     let vms: String = results.iter().map(|(name, result)| ledger::vm(name, result)).collect();
-    format!("{vms}{}\n", ledger::sum(results, took, exit))
+    format!("{vms}{}\n{}", ledger::sum(results, took, exit), ledger::datastores(results))
 }

@@ -6,6 +6,9 @@ use trimtab_proto::words::DeviceUse;
 use super::{DiskFacts, Finding, Layer, State, stack::devices_above, words};
 use crate::model::guest::{Device, GuestSurvey};
 
+/// "LVM-" and the two ids of 32 characters (lib/dev_manager.c of LVM2, build_dm_uuid).
+const LVM_UUID_CHARS: usize = 68;
+
 /// Less than this is alignment and headers.
 const WORTH_TELLING_BYTES: u64 = 16 << 20;
 
@@ -26,6 +29,10 @@ fn note(survey: &GuestSurvey, disk: &Device, device: &Device) -> Option<Finding>
         DeviceUse::Swap => of(Layer::Filesystem, format!("{name} is swap, {size}: no trim reaches it")),
         // A disk that nothing uses has its own line.
         DeviceUse::Unused if device.id == disk.id => None,
+        // What LVM maps for itself (a pool, its metadata) has a suffix behind the ids of group and volume.
+        DeviceUse::Unused if device.dm_uuid.starts_with("LVM-") && device.dm_uuid.len() > LVM_UUID_CHARS => {
+            None
+        }
         DeviceUse::Unused => {
             of(Layer::Filesystem, format!("{name}, {size}, is in no use: no trim reaches it"))
         }
@@ -90,6 +97,17 @@ mod tests {
         let mut busy = sample.facts();
         busy.counters.arrived_bytes = Some(1);
         findings(&busy).into_iter().map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn what_lvm_maps_for_itself_is_in_use() {
+        let mut sample = Sample::raw();
+        part(&mut sample, "8:3", DeviceUse::Unused, 2 * GIB);
+        let uuid = format!("LVM-{}", "x".repeat(64));
+        for (suffix, expected) in [("", 1), ("-pool", 0), ("-tpool", 0)] {
+            sample.survey.devices.last_mut().unwrap().dm_uuid = format!("{uuid}{suffix}");
+            assert_eq!(said(&sample).len(), expected, "{suffix}");
+        }
     }
 
     #[test]

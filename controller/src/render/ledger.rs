@@ -12,7 +12,7 @@ use crate::{
     guest::text::safe,
     ledger::{account::Ledger, verdict::Verdict},
     model::trouble::Trouble,
-    trim::outcome::{DiskOutcome, TurnOutcome},
+    trim::outcome::{DatastoreChange, DiskOutcome, TurnOutcome},
 };
 
 /// One VM's part of the screen.
@@ -161,6 +161,23 @@ pub fn sum(results: &[(String, Result<TurnOutcome, Trouble>)], took: Duration, e
     let line = both_ends(&left, &right);
     debug_assert!(line.chars().count() <= COLUMNS.saturating_add(20), "the sum grew out of its line");
     line.trim_end().to_owned()
+}
+
+/// What the datastores gained meanwhile, by anybody: a line each; nothing where more VMs than one were trimmed, since then
+/// each saw a part of it, or where nothing was.
+pub fn datastores(results: &[(String, Result<TurnOutcome, Trouble>)]) -> String {
+    let [(_, Ok(outcome))] = results else { return String::new() };
+    if outcome.run.is_none() {
+        return String::new();
+    }
+    let line = |change: &DatastoreChange| {
+        let gain = change.gain_bytes()?;
+        let now = iec_or_unknown(change.free_after_bytes);
+        let word = if gain < 0 { "lost" } else { "gained" };
+        let path = safe(&change.before.path.display().to_string());
+        Some(format!("{path} {word} {} meanwhile: {now} are free\n", iec(gain.unsigned_abs())))
+    };
+    outcome.datastores.iter().filter_map(line).collect()
 }
 
 #[cfg(test)]

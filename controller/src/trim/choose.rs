@@ -52,6 +52,7 @@ pub fn choose(look: &Look, survey: &GuestSurvey, options: &TrimOptions) -> Resul
     if all_at_once {
         hold_all_back(look, &mut decisions);
     }
+    hold_with_others(look, survey, &mut decisions, options);
     let targets = survey
         .filesystems
         .iter()
@@ -118,6 +119,50 @@ fn hold_all_back(look: &Look, decisions: &mut [Decision]) {
     let Some(guard) = held else { return };
     for decision in decisions.iter_mut().filter(|decision| **decision == Decision::Go) {
         *decision = Decision::Guarded(guard.clone());
+    }
+}
+
+/// A disk all of whose filesystems span disks that are held back is held back with them: nothing of it is trimmed, and
+/// that is no fault of its own layers.
+fn hold_with_others(look: &Look, survey: &GuestSurvey, decisions: &mut [Decision], options: &TrimOptions) {
+    for index in 0..decisions.len() {
+        let Some(disk) = look.disks.get(index).filter(|_| decisions.get(index) == Some(&Decision::Go)) else {
+            continue;
+        };
+        let trimmable: Vec<&Filesystem> =
+            filesystems(look, survey, disk).filter(|fs| fs.skip.is_none()).collect();
+        let held = |leaf: &&String| !takes_part(look, decisions, leaf, options);
+        let blocked: Vec<(&Filesystem, &String)> =
+            trimmable.iter().filter_map(|fs| Some((*fs, fs.leaf_ids.iter().find(held)?))).collect();
+        let Some((fs, leaf)) = blocked.first().filter(|_| blocked.len() == trimmable.len()) else { continue };
+        let guard = spans(look, survey, fs, leaf, decisions);
+        if let Some(decision) = decisions.get_mut(index) {
+            *decision = Decision::Guarded(guard);
+        }
+    }
+}
+
+/// Why a filesystem is not trimmed for the sake of one of its disks.
+fn spans(look: &Look, survey: &GuestSurvey, fs: &Filesystem, leaf: &str, decisions: &[Decision]) -> Guard {
+    let of_leaf = look
+        .disks
+        .iter()
+        .zip(decisions)
+        .find(|(disk, _)| look.guest_disk(disk).is_some_and(|device| device.id == leaf))
+        .map(|(_, decision)| decision);
+    let (layer, why, passes_by_itself) = match of_leaf {
+        Some(Decision::Guarded(guard)) => (guard.layer, guard.text.clone(), guard.passes_by_itself),
+        Some(Decision::Cut(cut)) => (cut.layer, cut.text.clone(), false),
+        Some(Decision::Unreadable(trouble)) => (Layer::HostFilesystem, trouble.text.clone(), false),
+        _ => (Layer::Filesystem, "it was not asked for; name all of them".to_owned(), false),
+    };
+    let name = survey.device(leaf).map_or(leaf, |device| &device.name);
+    let disks = survey.disk_names(fs).join(", ");
+    Guard {
+        layer,
+        text: format!("{} spans {disks}, and of {name}: {why}", fs.mount),
+        short: "spans disks".to_owned(),
+        passes_by_itself,
     }
 }
 
@@ -247,6 +292,23 @@ mod tests {
         let named = TrimOptions { disks: vec!["disk0".into()], ..TrimOptions::default() };
         look.disks[0].host = host_disk("disk0", "/a");
         assert!(targets(&look, &named).is_empty(), "it was not asked for by name");
+    }
+
+    #[test]
+    fn a_disk_whose_filesystem_spans_one_that_is_held_back_is_not_accused() {
+        let mut look = look_of(&[Sample::raw(), Sample::raw()]);
+        look.guest.as_mut().unwrap().filesystems = vec![filesystem("0:40", "/both", &["8:0", "8:16"])];
+        let decided =
+            |look: &Look, options: &TrimOptions| choose(look, look.survey().unwrap(), options).unwrap();
+        assert_eq!(decided(&look, &TrimOptions::default()).targets.len(), 1);
+        let one = TrimOptions { disks: vec!["sda".into()], ..TrimOptions::default() };
+        let Decision::Guarded(guard) = &decided(&look, &one).decisions[0] else { panic!("it goes") };
+        assert_eq!(guard.text, "/both spans sda, sdb, and of sdb: it was not asked for; name all of them");
+        look.disks[1].host.block_job = Some("running".into());
+        let Decision::Guarded(guard) = &decided(&look, &TrimOptions::default()).decisions[0] else {
+            panic!("it goes")
+        };
+        assert_eq!((guard.layer, guard.passes_by_itself), (Layer::Job, true));
     }
 
     #[test]

@@ -10,7 +10,6 @@ mod accused;
 mod common;
 mod ends;
 mod frozen;
-mod healthy;
 mod images;
 mod inside;
 mod matrix;

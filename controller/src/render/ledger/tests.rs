@@ -113,3 +113,16 @@ async fn the_sum_counts_what_came_back() {
         "{line}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_datastore_gained_stands_beside_what_the_image_lost() {
+    let vm = || {
+        let vm = vm_that(Sample::raw(), 28 * GIB, 28 * GIB, 12 * GIB);
+        vm.script(|s| s.free_after += 17 * GIB);
+        vm
+    };
+    let one = vec![("a".to_owned(), outcome_of(&vm()).await)];
+    assert_eq!(datastores(&one), "/guests gained 17.0 GiB meanwhile: 529.0 GiB are free\n");
+    let two = vec![one[0].clone(), ("b".to_owned(), outcome_of(&vm()).await)];
+    assert_eq!(datastores(&two), "", "each saw a part of it");
+}
