@@ -43,8 +43,9 @@ pub fn vm(name: &str, result: &Result<(Look, Diagnosis), Trouble>) -> String {
                 found.findings.iter().filter(|finding| layers.contains(&finding.layer)).cloned().collect();
             section(&mut out, title, &part);
         }
-        for line in found.probe.iter().map(probed).chain([conclusion(diagnosis, found, look.guest.is_ok())]) {
-            out.push_str(&wrap("", "  ", &line));
+        let conclusion = wrap("", "  ", &conclusion(diagnosis, found, look.guest.is_ok()));
+        for line in found.probe.iter().map(probed).chain([conclusion]) {
+            out.push_str(&line);
             out.push('\n');
         }
     }
@@ -132,10 +133,10 @@ fn style_of(state: State) -> anstyle::Style {
 
 /// What the probe found: the figures of its way, and the sentence.
 fn probed(probe: &Probe) -> String {
-    let word = match probe.proven {
-        Some(true) => styled(GOOD, "proven"),
-        Some(false) => styled(BAD, "NOT OPEN"),
-        None => styled(FAINT, "not known"),
+    let (word, style) = match probe.proven {
+        Some(true) => ("proven", GOOD),
+        Some(false) => ("NOT OPEN", BAD),
+        None => ("not known", FAINT),
     };
     let ended = probe.ended_at.map(|layer| format!(" at {}", layer.as_str())).unwrap_or_default();
     let way = match probe.range_bytes {
@@ -143,7 +144,7 @@ fn probed(probe: &Probe) -> String {
             " (range {} -> sent {} -> arrived {} -> image {})",
             iec(range),
             iec_or_unknown(probe.sent_bytes),
-            iec_or_unknown(probe.arrived_bytes),
+            probe.arrived_bytes.map_or_else(|| "not read".to_owned(), iec),
             probe.fell_bytes.map_or_else(|| "?".to_owned(), |fell| iec_signed(fell.saturating_neg())),
         ),
         None => String::new(),
@@ -151,7 +152,9 @@ fn probed(probe: &Probe) -> String {
     let on = probe.mount.as_ref().map(|mount| format!(" on {}", safe(mount))).unwrap_or_default();
     let more = if probe.trimmed_more { "; this filesystem trims more than the file's range" } else { "" };
     let hint = probe.hint.as_ref().map(|hint| format!("; {}", safe(hint))).unwrap_or_default();
-    format!("probe{on}: {word}{ended}: {}{way}{more}{hint}", safe(&probe.text))
+    let line = format!("probe{on}: {word}{ended}: {}{way}{more}{hint}", safe(&probe.text));
+    // Widths are counted without the style.
+    wrap("", "  ", &line).replacen(&format!(": {word}"), &format!(": {}", styled(style, word)), 1)
 }
 
 /// What it comes to.

@@ -47,3 +47,26 @@ fn a_vm_that_could_not_be_looked_at() {
     let trouble = Trouble::new(Kind::NoQmp, "nothing listens").hint("is it on?");
     assert_eq!(vm("old", &Err(trouble)), "old: nothing listens\n  is it on?\n");
 }
+
+#[test]
+fn a_probe_says_how_far_it_got() {
+    let look = look_of(&[Sample::raw()]);
+    let mut diagnosis = Diagnosis::of(&look, Some(&"vsock:3".parse().unwrap()));
+    diagnosis.disks[0].probe = Some(Probe {
+        proven: Some(false),
+        ended_at: Some(Layer::Drive),
+        text: "the guest sent discards, and the image stayed as it was".into(),
+        mount: Some("/mnt/d".into()),
+        range_bytes: Some(128 << 20),
+        sent_bytes: Some(127 << 20),
+        fell_bytes: Some(-65536),
+        ..Probe::default()
+    });
+    let screen = anstream::adapter::strip_str(&vm("web-12", &Ok((look, diagnosis)))).to_string();
+    let said =
+        "probe on /mnt/d: NOT OPEN at drive: the guest sent discards, and the image stayed as it was (range
+  128.0 MiB -> sent 127.0 MiB -> arrived not read -> image 64.0 KiB)
+nothing is seen to cut, and yet the way is not open.
+";
+    assert!(screen.ends_with(said), "{screen}");
+}
