@@ -66,8 +66,13 @@ impl Known {
     /// Asks every hypervisor of the host once, so that a look at one VM can tell whose images it shares; never a domain's
     /// monitor.
     pub(super) fn with_neighbours(mut self) -> Self {
-        let vmms = self.inventory.vms.iter().map(|vm| (vm.name.clone(), HostVmm::of(vm))).collect();
-        self.neighbours = Neighbours::ask(vmms);
+        // libvirt told of its domains' disks when it listed them: a second question beside a look would get in its way.
+        let (domains, others): (Vec<&Vm>, Vec<&Vm>) =
+            self.inventory.vms.iter().partition(|vm| vm.domain.is_some());
+        let told =
+            domains.into_iter().filter_map(|vm| Some((vm.name.clone(), vm.domain.as_ref()?.disks.clone())));
+        let asked = others.into_iter().map(|vm| (vm.name.clone(), HostVmm::of(vm)));
+        self.neighbours = Neighbours::ask(told.collect(), asked.collect());
         self
     }
 

@@ -24,9 +24,10 @@ struct AllDisks {
 }
 
 impl Neighbours {
-    /// Begins to ask each hypervisor. One that does not answer has no disks here: what it uses cannot be known.
-    pub fn ask<V: Vmm + 'static>(vmms: Vec<(String, V)>) -> Self {
-        let asked = tokio::spawn(read(vmms));
+    /// Begins to ask each hypervisor; `known` are VMs whose disks were told already. One that does not answer has no disks
+    /// here: what it uses cannot be known.
+    pub fn ask<V: Vmm + 'static>(known: Vec<(String, Vec<HostDisk>)>, vmms: Vec<(String, V)>) -> Self {
+        let asked = tokio::spawn(read(known, vmms));
         Self { all: asked.map(|all| Arc::new(all.unwrap_or_default())).boxed().shared() }
     }
 
@@ -37,12 +38,13 @@ impl Neighbours {
     }
 }
 
-async fn read<V: Vmm + 'static>(vmms: Vec<(String, V)>) -> AllDisks {
+async fn read<V: Vmm + 'static>(known: Vec<(String, Vec<HostDisk>)>, vmms: Vec<(String, V)>) -> AllDisks {
     let answers = side_by_side(vmms, AT_A_TIME, |(name, vmm)| async move {
         Ok((name, vmm.look().await.map(|view| view.disks).unwrap_or_default()))
     })
     .await;
-    let vms: Vec<(String, Vec<HostDisk>)> = answers.into_iter().filter_map(Result::ok).collect();
+    let vms: Vec<(String, Vec<HostDisk>)> =
+        known.into_iter().chain(answers.into_iter().filter_map(Result::ok)).collect();
     let files = vms.iter().flat_map(|(_, disks)| disks).flat_map(|disk| {
         let images = disk.image.iter().chain(&disk.backing).map(|image| image.path.clone());
         images.chain(disk.data_file.clone())
@@ -80,8 +82,13 @@ mod tests {
     #[tokio::test]
     async fn an_image_of_two_vms_is_not_trimmed() {
         let (vm, twin) = (FakeVm::new(Sample::raw()), FakeVm::new(Sample::raw()));
+        let told = vec![("told".to_owned(), twin.view.disks.clone())];
         let all = vec![("vm".to_owned(), vm.clone()), ("twin".to_owned(), twin)];
-        for (neighbours, expected) in [(Neighbours::default(), None), (Neighbours::ask(all), Some("twin"))] {
+        for (neighbours, expected) in [
+            (Neighbours::default(), None),
+            (Neighbours::ask(Vec::new(), all), Some("twin")),
+            (Neighbours::ask::<FakeVm>(told, Vec::new()), Some("told")),
+        ] {
             let parts = Parts { name: "vm", guest: &vm, vmm: &vm, storage: &vm, neighbours: &neighbours };
             let look = look(&parts).await.unwrap();
             let choice = choose(&look, look.survey().unwrap(), &TrimOptions::default()).unwrap();

@@ -18,8 +18,9 @@ fn main() -> anyhow::Result<()> {
 /// Runs each line of its input in the guest.
 #[allow(clippy::print_stdout, reason = "it talks to who called it")]
 fn hold_a_domain(spec: GuestSpec) -> anyhow::Result<()> {
-    let domain = Libvirt::start()?.boot(spec)?;
+    let domain = Libvirt::start()?.boot(spec.with_qemu_ga()?)?;
     domain.start_agent("")?;
+    domain.start_qemu_ga()?;
     let inventory = domain.write_inventory()?;
     println!("trimtab --connect \"{}\" --inventory {} survey", domain.libvirt().uri(), inventory.display());
     for line in std::io::stdin().lines() {
