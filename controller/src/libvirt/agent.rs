@@ -119,14 +119,7 @@ fn info(numbers: impl Iterator<Item = Number>) -> GuestInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn number(name: &str, value: u64) -> Number {
-        Number { name: name.into(), value: Some(value), text: None }
-    }
-
-    fn text(name: &str, text: &str) -> Number {
-        Number { name: name.into(), value: None, text: Some(text.into()) }
-    }
+    use crate::libvirt::said::samples::{number, text};
 
     #[test]
     fn what_libvirt_9_says() {

@@ -184,17 +184,26 @@ pub(super) fn block_stats(numbers: &[Number], target: &str) -> BlockStats {
     BlockStats { capacity_bytes: value("capacity"), written_bytes: value("wr.bytes") }
 }
 
+/// Typed parameters, as tests write them.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod samples {
+    use super::Number;
 
-    fn number(name: &str, value: u64) -> Number {
+    pub(in crate::libvirt) fn number(name: &str, value: u64) -> Number {
         Number { name: name.into(), value: Some(value), text: None }
     }
 
-    fn text(name: &str, text: &str) -> Number {
+    pub(in crate::libvirt) fn text(name: &str, text: &str) -> Number {
         Number { name: name.into(), value: None, text: Some(text.into()) }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        samples::{number, text},
+        *,
+    };
 
     #[test]
     fn states() {

@@ -25,17 +25,14 @@ async fn a_list() {
     assert_eq!(trouble.kind, Kind::VmOff, "{trouble}");
 }
 
+/// At a socket of its own: libvirt asks the system's daemon for a driver that it lacks, and there may be one.
 #[cfg(feature = "libvirt")]
 #[tokio::test]
-async fn no_daemon_and_no_driver() {
-    for (uri, hint) in [
-        ("qemu+unix:///system?socket=/nonexistent/libvirt-sock", "start libvirtd"),
-        ("nosuch:///system", "is the URI right?"),
-    ] {
-        let trouble = at(uri).domains().await.unwrap_err();
-        assert_eq!(trouble.kind, Kind::NoLibvirt, "{trouble}");
-        assert!(trouble.hint.as_ref().unwrap().contains(hint), "{trouble:?}");
-    }
+async fn no_daemon() {
+    let uri = "qemu+unix:///system?socket=/nonexistent/libvirt-sock";
+    let trouble = at(uri).domains().await.unwrap_err();
+    assert_eq!(trouble.kind, Kind::NoLibvirt, "{trouble}");
+    assert!(trouble.hint.as_ref().unwrap().contains("start libvirtd"), "{trouble:?}");
 }
 
 #[cfg(not(feature = "libvirt"))]

@@ -91,17 +91,22 @@ mod tests {
     #[test]
     fn connections() {
         let uri: Uri = "qemu:///system".parse().unwrap();
-        for (name, refused, expected) in [
-            ("not there", refused(SYSTEM_ERROR, Some(Errno::NOENT)), Kind::NoLibvirt),
-            ("nobody listens", refused(SYSTEM_ERROR, Some(Errno::CONNREFUSED)), Kind::NoLibvirt),
-            ("socket closed to us", refused(SYSTEM_ERROR, Some(Errno::ACCESS)), Kind::NoPermission),
-            ("polkit", refused(AUTH_UNAVAILABLE, None), Kind::NoPermission),
-            ("no driver", refused(NO_CONNECT, None), Kind::NoLibvirt),
-            ("left out", refused(NOT_BUILT_IN, None), Kind::NoLibvirt),
-            ("else", refused(1, None), Kind::NoLibvirt),
+        let start = Some("start libvirtd");
+        let root = Some("run as root");
+        for (name, refused, expected, hint) in [
+            ("not there", refused(SYSTEM_ERROR, Some(Errno::NOENT)), Kind::NoLibvirt, start),
+            ("nobody listens", refused(SYSTEM_ERROR, Some(Errno::CONNREFUSED)), Kind::NoLibvirt, start),
+            ("socket closed to us", refused(SYSTEM_ERROR, Some(Errno::ACCESS)), Kind::NoPermission, root),
+            ("polkit", refused(AUTH_UNAVAILABLE, None), Kind::NoPermission, root),
+            ("no driver", refused(NO_CONNECT, None), Kind::NoLibvirt, Some("is the URI right?")),
+            ("left out", refused(NOT_BUILT_IN, None), Kind::NoLibvirt, Some("the packaged trimtab")),
+            ("else", refused(1, None), Kind::NoLibvirt, None),
         ] {
             let trouble = no_connection(&uri, Access::ReadOnly, &refused);
             assert_eq!(trouble.kind, expected, "{name}");
+            assert_eq!(trouble.hint.is_some(), hint.is_some(), "{name}: {trouble:?}");
+            let hinted = trouble.hint.unwrap_or_default();
+            assert!(hinted.contains(hint.unwrap_or_default()), "{name}: {hinted}");
             assert!(
                 trouble.text.contains("qemu:///system") && trouble.text.contains("libvirt's words"),
                 "{name}"

@@ -62,38 +62,28 @@ async fn one(libvirt: &Libvirt, domain: &DomainId, layer: Layer, what: Mend, con
         Mend::Discard { target } => Some(target.clone()),
         Mend::Vsock { .. } => None,
     };
-    let change = match libvirt.plan(domain, &what).await {
-        Ok(Planned::Change(change)) => change,
-        Ok(Planned::AlreadyThere) => {
-            return Mended { layer, disk, before: None, after: None, outcome: Outcome::AlreadyThere };
-        }
-        Err(trouble) => {
-            return Mended { layer, disk, before: None, after: None, outcome: Outcome::Failed(trouble) };
-        }
-    };
-    let mended = |outcome| Mended {
+    let mended = |change: Option<&Change>, outcome| Mended {
         layer,
         disk: disk.clone(),
-        before: change.before.clone(),
-        after: Some(change.after.clone()),
+        before: change.and_then(|change| change.before.clone()),
+        after: change.map(|change| change.after.clone()),
         outcome,
     };
-    let outcome = match consent {
-        Consent::Given => apply(libvirt, domain, &change).await,
-        Consent::Ask => match ask(&mended::change(&domain.name, &mended(Outcome::Declined))) {
-            Ok(true) => apply(libvirt, domain, &change).await,
-            Ok(false) => Outcome::Declined,
-            Err(trouble) => Outcome::Failed(trouble),
-        },
+    let change = match libvirt.plan(domain, &what).await {
+        Ok(Planned::Change(change)) => change,
+        Ok(Planned::AlreadyThere) => return mended(None, Outcome::AlreadyThere),
+        Err(trouble) => return mended(None, Outcome::Failed(trouble)),
     };
-    mended(outcome)
-}
-
-async fn apply(libvirt: &Libvirt, domain: &DomainId, change: &Change) -> Outcome {
-    match libvirt.apply(domain, change).await {
-        Ok(()) => Outcome::Done,
-        Err(trouble) => Outcome::Failed(trouble),
-    }
+    let agreed = match consent {
+        Consent::Given => Ok(true),
+        Consent::Ask => ask(&mended::change(&domain.name, &mended(Some(&change), Outcome::Declined))),
+    };
+    let made = match agreed {
+        Ok(true) => libvirt.apply(domain, &change).await.map(|()| Outcome::Done),
+        Ok(false) => Ok(Outcome::Declined),
+        Err(trouble) => Err(trouble),
+    };
+    mended(Some(&change), made.unwrap_or_else(Outcome::Failed))
 }
 
 /// Shows a change and waits for a word, on the terminal.
