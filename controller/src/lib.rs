@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
 mod blocking;
+pub mod campaign;
 pub mod cli;
 pub mod config;
 pub mod guest;

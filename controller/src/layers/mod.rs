@@ -24,7 +24,7 @@ mod volume;
 pub mod way;
 pub mod words;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use crate::model::image::ImageFacts;
 use crate::model::{
@@ -33,7 +33,9 @@ use crate::model::{
 };
 
 /// The closed list of layers, top to bottom. JSON, `--anyway` and every screen use these words.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Deserialize, Serialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Layer {

@@ -3,7 +3,7 @@
 //! A verdict follows from the ledger *and* the findings; the counters alone accuse the innocent (on qcow2 a healthy
 //! second trim has arrived 0, on raw a trim over holes alone has arrived much and freed 0).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What came of a trim of one disk.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Space came back.

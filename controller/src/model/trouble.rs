@@ -1,9 +1,9 @@
 //! What went wrong, for people and for programs: one type from the bottom to the exit code.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The closed list of `error.kind` in every JSON.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The command line.
@@ -50,6 +50,12 @@ pub enum Kind {
     LibvirtRefused,
     /// An image could not be read.
     Image,
+    /// The store of campaigns cannot be used: it cannot be opened, read or written.
+    Store,
+    /// The store has no campaign of that number, or none that is active.
+    UnknownCampaign,
+    /// The host is no longer as the plan says.
+    Drifted,
     /// A person stopped it.
     Interrupted,
     /// A defect of trimtab.

@@ -1,0 +1,144 @@
+//! What a store tells of campaigns: for `list`, `status` and `report`. Sums are the store's own counts.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    limits::Limits,
+    run::{Class, RunResult, RunState, VmKey, Wait},
+};
+
+/// Where a campaign is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CampaignState {
+    /// It admits.
+    Active,
+    /// A person has stopped admission; what runs goes on.
+    Paused,
+    /// Something has stopped admission: see why.
+    Stopped,
+    /// A person ends it; something still runs.
+    Aborting,
+    /// A person has ended it; nothing runs.
+    Aborted,
+    /// Every run has ended.
+    Done,
+}
+
+/// One campaign in a few numbers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Summary {
+    /// The store's number.
+    pub id: i64,
+    /// As the plan calls it.
+    pub name: String,
+    /// Where it is.
+    pub state: CampaignState,
+    /// Why it is not active, where something else than a person said so.
+    pub why: Option<String>,
+    /// When it was applied.
+    pub applied: Timestamp,
+    /// When it was over.
+    pub ended: Option<Timestamp>,
+    /// Runs in all.
+    pub total: u32,
+    /// Of them waiting.
+    pub waiting: u32,
+    /// Of them running.
+    pub running: u32,
+    /// Of them over, by class.
+    pub done: BTreeMap<Class, u32>,
+    /// What came back, in bytes; growth counts against it.
+    pub freed_bytes: i64,
+    /// What is held, in bytes.
+    pub held_bytes: u64,
+    /// What the plan expects, in bytes, of all runs.
+    pub expected_bytes: u64,
+}
+
+/// One campaign, for `status`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Status {
+    /// In a few numbers.
+    pub summary: Summary,
+    /// Its limits.
+    pub limits: Limits,
+    /// What runs, oldest first.
+    pub running: Vec<RunRow>,
+    /// What waits, counted by what for.
+    pub waiting: BTreeMap<Wait, u32>,
+    /// When the next run may be tried, where all wait for a time.
+    pub next: Option<Timestamp>,
+    /// The window that is open or comes next.
+    pub window: Option<(Timestamp, Timestamp)>,
+    /// Each datastore's part.
+    pub datastores: Vec<DatastoreSum>,
+}
+
+/// One datastore's part in a campaign.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DatastoreSum {
+    /// Its identity.
+    pub datastore: String,
+    /// What runs on it.
+    pub running: u32,
+    /// At once.
+    pub cap: u32,
+    /// Runs that touch it.
+    pub total: u32,
+    /// Of them over.
+    pub done: u32,
+    /// What came back on it, in bytes.
+    pub freed_bytes: i64,
+}
+
+/// One run, for `status` and `report`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunRow {
+    /// The store's number.
+    pub run: i64,
+    /// Whose.
+    pub vm: VmKey,
+    /// Where it is.
+    pub state: RunState,
+    /// Where its images lie.
+    pub datastores: Vec<String>,
+    /// How often it was claimed.
+    pub attempt: u32,
+    /// When it was claimed last.
+    pub claimed: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// What its worker said last.
+    pub stage: Option<String>,
+    /// What it waits for, and until when.
+    pub wait: Option<(Wait, Timestamp, String)>,
+    /// What is expected back, in bytes.
+    pub expected_bytes: u64,
+    /// What came back in all of its turns, in bytes.
+    pub freed_bytes: i64,
+    /// Its end.
+    pub result: Option<RunResult>,
+}
+
+/// One line of the history, which is only ever added to.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// By the store's clock.
+    pub at: Timestamp,
+    /// Of which campaign.
+    pub campaign: Option<i64>,
+    /// Of which run.
+    pub run: Option<i64>,
+    /// Whose run.
+    pub vm: Option<String>,
+    /// From a closed list: applied, claimed, counted, fenced, later, paused, resumed, stopped, aborted, …
+    pub what: String,
+    /// Who: a person's login and host, or a worker.
+    pub who: String,
+    /// One line.
+    pub text: String,
+}

@@ -1,0 +1,119 @@
+//! Where campaigns are kept: one trait, so that a host's SQLite and a fleet's PostgreSQL answer to the same suite.
+//!
+//! A claim takes the store's lock first, then *counts* what runs against the caps and picks the best run that has room:
+//! there are no slots that could leak. Only times of the store's own clock are compared with each other.
+
+use std::future::Future;
+
+use jiff::Timestamp;
+
+use super::{
+    account::{Event, RunRow, Status, Summary},
+    limits::Limits,
+    run::{Baseline, Claimed, Counted, Instruction, Later, NewRun, RunResult, Wait},
+};
+use crate::model::trouble::Trouble;
+
+/// A campaign as `apply` hands it in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewCampaign {
+    /// As its plan calls it.
+    pub name: String,
+    /// Who applies it.
+    pub who: String,
+    /// The plan's text, for the record.
+    pub plan: String,
+    /// Its limits.
+    pub limits: Limits,
+    /// When it may run, in UTC and in order; none: always.
+    pub windows: Vec<(Timestamp, Timestamp)>,
+    /// Whose turn it brings.
+    pub runs: Vec<NewRun>,
+}
+
+/// Who claims.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claimant {
+    /// The host's machine id: only runs of its VMs are its.
+    pub host: String,
+    /// This process, anew with each start.
+    pub worker: String,
+}
+
+/// What came of a claim.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Claim {
+    /// This one.
+    Run(Box<Claimed>),
+    /// None now.
+    Nothing {
+        /// What the best of those that wait waits for.
+        why: Wait,
+        /// When to ask again at the latest; `None`: when something ends.
+        next: Option<Timestamp>,
+    },
+    /// Nothing is left that waits.
+    Empty,
+}
+
+/// What a person orders.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Admit nothing more.
+    Pause,
+    /// Admit again; budgets and streaks count from now on.
+    Resume,
+    /// End it: cancel what runs.
+    Abort,
+}
+
+/// A store. Every call ends: with an answer, or with a [`Trouble`] that says whether to try again.
+pub trait Store: Send + Sync {
+    /// Keeps a campaign and gives its number. All of it or nothing.
+    fn apply(&self, campaign: &NewCampaign) -> impl Future<Output = Result<i64, Trouble>> + Send;
+    /// All campaigns, newest first.
+    fn list(&self) -> impl Future<Output = Result<Vec<Summary>, Trouble>> + Send;
+    /// One campaign now.
+    fn status(&self, campaign: i64) -> impl Future<Output = Result<Status, Trouble>> + Send;
+    /// Each run of a campaign, in its order.
+    fn runs(&self, campaign: i64) -> impl Future<Output = Result<Vec<RunRow>, Trouble>> + Send;
+    /// The history of a campaign, oldest first.
+    fn events(&self, campaign: i64) -> impl Future<Output = Result<Vec<Event>, Trouble>> + Send;
+    /// A person's order; gives what the campaign is then.
+    fn order(
+        &self,
+        campaign: i64,
+        order: &Order,
+        who: &str,
+    ) -> impl Future<Output = Result<Summary, Trouble>> + Send;
+
+    /// The best run of this campaign that has room, for this worker.
+    fn claim(&self, campaign: i64, by: &Claimant) -> impl Future<Output = Result<Claim, Trouble>> + Send;
+    /// What the disks occupied, before the guest is called.
+    fn baseline(
+        &self,
+        claimed: &Claimed,
+        baseline: &Baseline,
+    ) -> impl Future<Output = Result<Instruction, Trouble>> + Send;
+    /// Renews the lease of each run that this worker has and says where it is; answers for each what to do.
+    fn heartbeat(
+        &self,
+        by: &Claimant,
+        stages: &[(i64, u64, String)],
+    ) -> impl Future<Output = Result<Vec<(i64, Instruction)>, Trouble>> + Send;
+    /// The run's end.
+    fn finish(
+        &self,
+        claimed: &Claimed,
+        result: &RunResult,
+    ) -> impl Future<Output = Result<Counted, Trouble>> + Send;
+    /// The run is not over: it goes back to wait.
+    fn later(
+        &self,
+        claimed: &Claimed,
+        later: &Later,
+    ) -> impl Future<Output = Result<Counted, Trouble>> + Send;
+    /// Takes back what a worker of this host had that is gone: those runs wait again, and keep fence, baseline and
+    /// agent's run id. Gives how many.
+    fn recover(&self, by: &Claimant) -> impl Future<Output = Result<u32, Trouble>> + Send;
+}
