@@ -76,6 +76,19 @@ pub struct Status {
     pub window: Option<(Timestamp, Timestamp)>,
     /// Each datastore's part.
     pub datastores: Vec<DatastoreSum>,
+    /// The hosts of its runs.
+    pub hosts: Vec<HostRow>,
+}
+
+/// One host's worker, as it said itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostRow {
+    /// The host's machine id.
+    pub host: String,
+    /// When its worker was heard of last; `None`: no worker has been there.
+    pub seen: Option<Timestamp>,
+    /// What keeps it from admitting: a gate that is closed, and what that said.
+    pub held: Option<String>,
 }
 
 /// One datastore's part in a campaign.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::baseline::{Baseline, BaselineDisk};
 use crate::{layers::Layer, ledger::verdict::Verdict, model::trouble::Kind};
 
 /// A VM, as it is found again on its host.
@@ -85,25 +86,6 @@ impl Class {
     }
 }
 
-/// What each disk occupied before the trim. Stored before the guest is called, so that a crash loses no bytes of the
-/// account.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Baseline {
-    /// In the hypervisor's order.
-    pub disks: Vec<BaselineDisk>,
-}
-
-/// One disk's reading before.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct BaselineDisk {
-    /// The hypervisor's name of the device.
-    pub device: String,
-    /// (st_dev, st_ino) of the image.
-    pub file: (u64, u64),
-    /// What it occupied; `None` where nothing measures it.
-    pub allocated_bytes: Option<u64>,
-}
-
 /// What came of one turn, or of one run.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RunResult {
@@ -141,8 +123,8 @@ pub struct DiskResult {
 /// Why a run is not over yet and goes back to wait.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Later {
-    /// Not before this.
-    pub not_before: Timestamp,
+    /// Not before so long from now, by the store's clock: a worker's own is never compared with it.
+    pub after: Duration,
     /// What it waits for.
     pub why: Wait,
     /// One line.

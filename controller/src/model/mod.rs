@@ -2,6 +2,7 @@
 //!
 //! All sizes are bytes; `None` is "not known", never 0.
 
+pub mod baseline;
 pub mod disk;
 pub mod endpoint;
 pub mod guest;

@@ -3,7 +3,7 @@
 //! A claim takes the store's lock first, then *counts* what runs against the caps and picks the best run that has room:
 //! there are no slots that could leak. Only times of the store's own clock are compared with each other.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use jiff::Timestamp;
 
@@ -49,8 +49,8 @@ pub enum Claim {
     Nothing {
         /// What the best of those that wait waits for.
         why: Wait,
-        /// When to ask again at the latest; `None`: when something ends.
-        next: Option<Timestamp>,
+        /// How long until it is worth asking again, at the latest; `None`: when something ends.
+        next: Option<Duration>,
     },
     /// Nothing is left that waits.
     Empty,
@@ -95,12 +95,17 @@ pub trait Store: Send + Sync {
         claimed: &Claimed,
         baseline: &Baseline,
     ) -> impl Future<Output = Result<Instruction, Trouble>> + Send;
-    /// Renews the lease of each run that this worker has and says where it is; answers for each what to do.
+    /// Says that this worker is there, what keeps it from admitting (a closed gate), and where each run is that it has:
+    /// their number, fence and stage. Renews their leases, and answers for each what to do.
     fn heartbeat(
         &self,
         by: &Claimant,
+        held: Option<&str>,
         stages: &[(i64, u64, String)],
     ) -> impl Future<Output = Result<Vec<(i64, Instruction)>, Trouble>> + Send;
+    /// A number that is another one after each order, each new campaign and each end: the newest line of the history. It
+    /// costs next to nothing, so a worker asks for it every second.
+    fn newest(&self) -> impl Future<Output = Result<i64, Trouble>> + Send;
     /// The run's end.
     fn finish(
         &self,
