@@ -1,6 +1,6 @@
 //! What a campaign may do: as the plan says it and as the store keeps it.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use trimtab_proto::words::Pace;
@@ -77,6 +77,27 @@ impl Share {
     }
 }
 
+/// A text that is no share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("expected a number of VMs from 1, or \"1 %\" to \"100 %\"")]
+pub struct NotAShare;
+
+impl FromStr for Share {
+    type Err = NotAShare;
+
+    /// "5", "10 %", "10%".
+    fn from_str(text: &str) -> Result<Self, NotAShare> {
+        let share = match text.strip_suffix('%') {
+            Some(number) => {
+                let percent = number.trim_end().parse().ok().filter(|percent| (1..=100).contains(percent));
+                percent.map(Self::Percent)
+            }
+            None => text.parse().ok().filter(|count| *count > 0).map(Self::Count),
+        };
+        share.ok_or(NotAShare)
+    }
+}
+
 impl Serialize for Share {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -95,16 +116,11 @@ impl<'de> Deserialize<'de> for Share {
             Text(String),
         }
         let share = match Written::deserialize(deserializer) {
-            Ok(Written::Count(count)) if count > 0 => Some(Self::Count(count)),
-            Ok(Written::Text(text)) => text
-                .strip_suffix('%')
-                .and_then(|number| number.trim().parse::<u8>().ok())
-                .filter(|percent| (1..=100).contains(percent))
-                .map(Self::Percent),
-            _ => None,
+            Ok(Written::Count(count)) => Some(Self::Count(count)).filter(|_| count > 0),
+            // A bare number in quotes is one, too.
+            Ok(Written::Text(text)) => text.parse().ok(),
+            Err(_) => None,
         };
-        share.ok_or_else(|| {
-            serde::de::Error::custom("expected a number of VMs from 1, or \"1 %\" to \"100 %\"")
-        })
+        share.ok_or_else(|| serde::de::Error::custom(NotAShare))
     }
 }

@@ -1,10 +1,13 @@
 //! The command line, word by word.
 
+pub mod campaign;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trimtab_proto::words::Pace;
 
+use self::campaign::{CampaignArgs, WorkerArgs};
 use crate::{layers::Layer, model::vm::Via, trim::options::TrimOptions};
 
 /// What stands below `trimtab` alone and in `--help`.
@@ -75,6 +78,10 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Trim VMs, and say what came back and where the rest was lost
     Trim(TrimArgs),
+    /// Trim every VM under limits, in windows of time, and account for every byte
+    Campaign(CampaignArgs),
+    /// Carry campaigns out on this host
+    Worker(WorkerArgs),
 }
 
 impl Command {
@@ -85,6 +92,8 @@ impl Command {
             Self::Survey { .. } => "survey",
             Self::Doctor(_) => "doctor",
             Self::Trim(_) => "trim",
+            Self::Campaign(args) => args.command.verb(),
+            Self::Worker(_) => "worker",
         }
     }
 }
@@ -95,7 +104,7 @@ pub struct Selection {
     /// Names of VMs, or patterns like 'web-*'
     #[arg(value_name = "VM")]
     pub vms: Vec<String>,
-    /// Only VMs that fit all of these terms: label=prod, name~web-*
+    /// Only VMs that fit all of these terms: 'label=prod name~web-*'
     #[arg(long, value_name = "TERMS")]
     pub select: Option<String>,
 }

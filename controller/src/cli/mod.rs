@@ -1,6 +1,7 @@
 //! A file a verb: arguments → calls → render. Prints only here and in `main`.
 
 pub mod args;
+mod campaign;
 mod doctor;
 pub mod exit;
 mod interrupt;
@@ -10,6 +11,7 @@ mod output;
 mod survey;
 mod trim;
 mod vms;
+mod worker;
 
 use self::{
     args::{Cli, Command},
@@ -28,6 +30,8 @@ pub async fn run(cli: Cli) -> u8 {
         }
         Command::Doctor(args) => doctor::run(&cli.global, &args, &output).await,
         Command::Trim(args) => trim::run(&cli.global, &args, &output).await,
+        Command::Campaign(args) => campaign::run(&cli.global, &args, &output).await,
+        Command::Worker(args) => worker::run(&cli.global, &args, &output).await,
     };
     result.unwrap_or_else(|trouble| output.failed(verb, &trouble))
 }

@@ -1,0 +1,13 @@
+//! `trimtab campaign list`.
+
+use crate::{
+    cli::{
+        args::{Global, campaign::StoreArgs},
+        output::Output,
+    },
+    model::trouble::{Kind, Trouble},
+};
+
+pub(super) async fn run(_global: &Global, _store: &StoreArgs, _output: &Output) -> Result<u8, Trouble> {
+    Err(Trouble::new(Kind::Store, "this build keeps no campaigns"))
+}
