@@ -2,6 +2,7 @@
 //!
 //! Text of a guest passes [`crate::guest::text::safe`] on its way to a terminal; in JSON it is data.
 
+pub mod campaign;
 pub mod doctor;
 pub mod error;
 pub mod events;

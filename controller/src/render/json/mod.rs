@@ -1,5 +1,6 @@
 //! One document a verb: bytes as integers, unknown as `null`, times as RFC 3339 UTC. The schemas are in docs/schema.
 
+pub mod campaign;
 pub mod doctor;
 pub mod list;
 pub mod survey;

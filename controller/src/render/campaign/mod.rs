@@ -1,0 +1,9 @@
+//! The screens of `trimtab campaign`: list, status and report. Sums come from the store; here is how they read.
+
+pub mod list;
+pub mod report;
+pub mod status;
+mod words;
+
+#[cfg(test)]
+pub(crate) mod samples;

@@ -1,0 +1,211 @@
+//! `trimtab campaign report`: the account of the morning. Freed, held, cut, failed; each datastore, each reason, and the VMs,
+//! biggest first.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use comfy_table::CellAlignment;
+use jiff::Timestamp;
+
+use super::words::{at, between, class, classes, styled_state, sums, vms, why};
+use crate::{
+    campaign::{
+        account::{DatastoreSum, RunRow, Summary},
+        run::{Class, RunState},
+    },
+    guest::text::{safe, safe_within},
+    layers::Layer,
+    model::trouble::Kind,
+    render::{
+        list::{plain_table, printed},
+        size::{iec, iec_signed},
+        wrap::wrap,
+    },
+};
+
+/// VMs that are listed unless all are asked for.
+const MOST_VMS: usize = 40;
+const NAME: usize = 24;
+const DATASTORE: usize = 60;
+
+/// The whole text. `all`: every VM, not only the biggest.
+pub fn text(
+    summary: &Summary,
+    datastores: &[DatastoreSum],
+    runs: &[RunRow],
+    all: bool,
+    now: Timestamp,
+) -> String {
+    let mut out = head(summary, now);
+    if !datastores.is_empty() {
+        out.push('\n');
+        out.push_str(&by_datastore(datastores));
+    }
+    let reasons = by_reason(runs);
+    if !reasons.is_empty() {
+        out.push('\n');
+        out.push_str(&reasons);
+    }
+    if !runs.is_empty() {
+        out.push('\n');
+        out.push_str(&by_vm(runs, all));
+    }
+    out
+}
+
+fn head(summary: &Summary, now: Timestamp) -> String {
+    let end = summary.ended.unwrap_or(now);
+    let when = if summary.ended.is_some() { at(end) } else { "now".to_owned() };
+    let mut out = format!(
+        "campaign {} {:?}: {}, {} to {when} ({})\n",
+        summary.id,
+        safe_within(&summary.name, NAME),
+        styled_state(summary.state),
+        at(summary.applied),
+        between(summary.applied, end),
+    );
+    for line in [
+        summary.why.as_deref().map(safe),
+        Some(format!("{}: {}", vms(summary.total), classes(&summary.done))),
+        Some(sums(summary)),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        out.push_str(&wrap("  ", "  ", &line));
+        out.push('\n');
+    }
+    out
+}
+
+fn by_datastore(sums: &[DatastoreSum]) -> String {
+    let mut table = plain_table(&["DATASTORE", "VMS", "DONE", "FREED"]);
+    for sum in sums {
+        table.add_row([
+            safe_within(&sum.datastore, DATASTORE),
+            sum.total.to_string(),
+            sum.done.to_string(),
+            iec_signed(sum.freed_bytes),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    printed(&table)
+}
+
+/// What one line of reasons stands for.
+type Reason = (Class, Option<Layer>, Option<Kind>);
+
+/// Everything that is not as it should be, by reason: how many, what is held, and one example in words.
+fn by_reason(runs: &[RunRow]) -> String {
+    let mut reasons: BTreeMap<String, (u32, u64, String)> = BTreeMap::new();
+    for run in runs {
+        let Some(result) = &run.result else { continue };
+        if matches!(result.class, Class::Reclaimed | Class::AlreadyCompact) {
+            continue;
+        }
+        let entry = reasons.entry(reason((result.class, result.layer, result.kind))).or_default();
+        entry.0 = entry.0.saturating_add(1);
+        entry.1 = entry.1.saturating_add(held(run));
+        if entry.2.is_empty() {
+            entry.2 = format!(
+                "{}: {}",
+                safe_within(&run.vm.name, NAME),
+                result.text.as_deref().map(safe).unwrap_or_default()
+            );
+        }
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, (count, ..))| Reverse(*count));
+    let mut out = String::new();
+    for (reason, (count, held, example)) in reasons {
+        let held = if held == 0 { String::new() } else { format!(", {} held", iec(held)) };
+        out.push_str(&wrap("", "    ", &format!("{reason}: {}{held}; {example}", vms(count))));
+        out.push('\n');
+    }
+    out
+}
+
+/// "cut at drive", "failed (agent silent)".
+fn reason((of, layer, kind): Reason) -> String {
+    match (layer, kind) {
+        (Some(layer), _) => format!("{} at {}", class(of), layer.as_str()),
+        (None, Some(kind)) => format!("{} ({})", class(of), kind_in_words(kind)),
+        (None, None) => class(of).to_owned(),
+    }
+}
+
+/// The word of the JSON, with spaces.
+fn kind_in_words(kind: Kind) -> String {
+    serde_json::to_value(kind)
+        .ok()
+        .and_then(|word| Some(word.as_str()?.replace('_', " ")))
+        .unwrap_or_default()
+}
+
+fn held(run: &RunRow) -> u64 {
+    let disks = run.result.iter().flat_map(|result| &result.disks);
+    disks.filter_map(|disk| disk.held_bytes).fold(0, u64::saturating_add)
+}
+
+fn by_vm(runs: &[RunRow], all: bool) -> String {
+    let mut rows: Vec<&RunRow> = runs.iter().collect();
+    rows.sort_by_key(|run| (Reverse(run.freed_bytes), Reverse(held(run)), run.run));
+    let shown = if all { rows.len() } else { MOST_VMS };
+    let mut table = plain_table(&["VM", "END", "FREED", "HELD", "EXPECTED", "WHY"]);
+    for run in rows.iter().take(shown) {
+        let end = match (&run.result, run.state) {
+            (Some(result), _) => class(result.class),
+            (None, RunState::Running) => "running",
+            (None, _) => "waiting",
+        };
+        table.add_row([
+            safe_within(&run.vm.name, NAME),
+            end.to_owned(),
+            iec_signed(run.freed_bytes),
+            iec(held(run)),
+            iec(run.expected_bytes),
+            safe_within(&why(run), WHY),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(2).take(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut out = printed(&table);
+    if let Some(more) = rows.len().checked_sub(shown).filter(|more| *more > 0) {
+        out.push_str(&format!("and {more} more: --all shows them, --json has everything\n"));
+    }
+    out
+}
+
+/// What is left of the line for the reason, beside five columns of their usual widths.
+const WHY: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::{COLUMNS, campaign::samples};
+
+    fn plain(runs: &[RunRow], all: bool) -> String {
+        let status = samples::status();
+        let text = text(&status.summary, &status.datastores, runs, all, samples::NOW);
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    #[test]
+    fn the_biggest_first_and_every_reason() {
+        let report = plain(&samples::runs(), false);
+        assert!(report.lines().all(|line| line.chars().count() <= COLUMNS), "{report}");
+        let at = |text: &str| report.find(text).unwrap_or_else(|| panic!("{text}\n{report}"));
+        assert!(at("web-12") < at("web-13"), "{report}");
+        assert!(report.contains("cut at drive: 2 VMs, 30.0 GiB held; build-1: no discard="), "{report}");
+        assert!(report.contains("failed (agent silent): 1 VM; mute: no answer in 10 s"), "{report}");
+    }
+
+    #[test]
+    fn many_vms() {
+        let runs: Vec<RunRow> = (0..100).map(|_| samples::runs()[0].clone()).collect();
+        assert!(plain(&runs, false).contains("and 60 more: --all"));
+        assert_eq!(plain(&runs, true).matches("web-12").count(), 100);
+    }
+}

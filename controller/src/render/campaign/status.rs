@@ -1,0 +1,205 @@
+//! `trimtab campaign status`: one screen. What came of it so far, what runs, what waits and why, what to do next.
+
+use comfy_table::CellAlignment;
+use jiff::Timestamp;
+
+use super::words::{at, between, classes, styled_state, sums, vms, wait};
+use crate::{
+    campaign::account::{CampaignState, DatastoreSum, RunRow, Status},
+    guest::text::{safe, safe_within},
+    render::{
+        list::{plain_table, printed},
+        size::{iec, iec_signed},
+        wrap::{both_ends, wrap},
+    },
+};
+
+/// More rows than this do not fit beside the rest.
+const MOST_ROWS: usize = 8;
+/// The columns that a VM's name, a stage and a datastore's identity may take.
+const NAME: usize = 24;
+const STAGE: usize = 36;
+const DATASTORE: usize = 48;
+
+/// The whole screen, as of `now`.
+pub fn screen(status: &Status, now: Timestamp) -> String {
+    let mut out = head(status, now);
+    if !status.running.is_empty() {
+        out.push('\n');
+        out.push_str(&running(&status.running, now));
+    }
+    if !status.datastores.is_empty() {
+        out.push('\n');
+        out.push_str(&datastores(&status.datastores));
+    }
+    out.push_str(&waiting(status, now));
+    out.push_str(&next(status));
+    out
+}
+
+fn head(status: &Status, now: Timestamp) -> String {
+    let summary = &status.summary;
+    let name = safe_within(&summary.name, NAME);
+    let times = match summary.ended {
+        Some(ended) => format!("{} to {}", at(summary.applied), at(ended)),
+        None => format!("for {}, since {}", between(summary.applied, now), at(summary.applied)),
+    };
+    let mut out = format!("campaign {} {name:?}: {}, {times}\n", summary.id, styled_state(summary.state));
+    if let Some(why) = &summary.why {
+        push(&mut out, &wrap("  ", "  ", &safe(why)));
+    }
+    let done = summary.total.saturating_sub(summary.waiting).saturating_sub(summary.running);
+    let counts = format!(
+        "  {}: {done} done, {} running, {} waiting",
+        vms(summary.total),
+        summary.running,
+        summary.waiting
+    );
+    push(&mut out, &counts);
+    push(&mut out, &wrap("  ", "  ", &sums(summary)));
+    let ends = classes(&summary.done);
+    if !ends.is_empty() {
+        push(&mut out, &wrap("  ", "  ", &ends));
+    }
+    out
+}
+
+fn push(out: &mut String, line: &str) {
+    out.push_str(line);
+    out.push('\n');
+}
+
+fn running(rows: &[RunRow], now: Timestamp) -> String {
+    let mut table = plain_table(&["VM", "SINCE", "STAGE", "TRY", "EXPECTED"]);
+    for row in rows.iter().take(MOST_ROWS) {
+        table.add_row([
+            safe_within(&row.vm.name, NAME),
+            row.claimed.map_or_else(|| "?".to_owned(), |claimed| between(claimed, now)),
+            safe_within(row.stage.as_deref().unwrap_or("claimed"), STAGE),
+            row.attempt.to_string(),
+            iec(row.expected_bytes),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut out = printed(&table);
+    match rows.len().saturating_sub(MOST_ROWS) {
+        0 => {}
+        more => push(&mut out, &format!("and {more} more")),
+    }
+    out
+}
+
+fn datastores(sums: &[DatastoreSum]) -> String {
+    let mut table = plain_table(&["DATASTORE", "RUNNING", "DONE", "FREED"]);
+    for sum in sums.iter().take(MOST_ROWS) {
+        table.add_row([
+            safe_within(&sum.datastore, DATASTORE),
+            format!("{} of at most {}", sum.running, sum.cap),
+            format!("{} of {}", sum.done, sum.total),
+            iec_signed(sum.freed_bytes),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut out = printed(&table);
+    match sums.len().saturating_sub(MOST_ROWS) {
+        0 => {}
+        more => push(&mut out, &format!("and {more} more: trimtab campaign report has all")),
+    }
+    out
+}
+
+/// What waits and why, and when that may change.
+fn waiting(status: &Status, now: Timestamp) -> String {
+    let mut out = String::new();
+    let parts: Vec<String> = status
+        .waiting
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(why, count)| format!("{count} {}", wait(*why)))
+        .collect();
+    if !parts.is_empty() {
+        push(&mut out, &wrap("waiting: ", "  ", &parts.join(", ")));
+    }
+    if let Some((opens, closes)) = status.window {
+        let text = match opens > now {
+            true => format!("window: opens {} (in {}) until {}", at(opens), between(now, opens), at(closes)),
+            false => format!("window: open until {} (for {})", at(closes), between(now, closes)),
+        };
+        push(&mut out, &text);
+    }
+    if let Some(next) = status.next.filter(|next| *next > now) {
+        push(&mut out, &format!("next try: {} (in {})", at(next), between(now, next)));
+    }
+    out
+}
+
+fn next(status: &Status) -> String {
+    let id = status.summary.id;
+    let verbs: &[&str] = match status.summary.state {
+        CampaignState::Active => &["pause", "abort"],
+        CampaignState::Paused => &["resume", "abort"],
+        CampaignState::Stopped => &["report", "resume", "abort"],
+        CampaignState::Aborting => &["status"],
+        CampaignState::Aborted | CampaignState::Done => &["report"],
+    };
+    let steps: Vec<String> = verbs.iter().map(|verb| format!("trimtab campaign {verb} {id}")).collect();
+    format!("{}\n", both_ends("", &format!("next: {}", steps.join(" · "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        campaign::account::Summary,
+        render::{COLUMNS, campaign::samples},
+    };
+
+    fn plain(status: &Status) -> String {
+        anstream::adapter::strip_str(&screen(status, samples::NOW)).to_string()
+    }
+
+    #[test]
+    fn one_screen() {
+        let screen = plain(&samples::status());
+        assert!(screen.lines().all(|line| line.chars().count() <= COLUMNS), "{screen}");
+        assert!(screen.lines().count() <= 30, "{screen}");
+        for line in [
+            "campaign 7 \"nightly\": active, for 5h 12m, since 2026-11-21 22:00 UTC",
+            "  120 VMs: 31 done, 4 running, 85 waiting",
+            "  812.4 GiB of about 3.1 TiB expected came back, 20.0 GiB is held",
+            "  reclaimed 25 · already compact 3 · cut 1 · failed 2",
+            "waiting: 80 for room, 5 for a guard to pass",
+            "window: open until 2026-11-22 05:00 UTC (for 1h 48m)",
+        ] {
+            assert!(screen.lines().any(|found| found == line), "{line}\n{screen}");
+        }
+        assert!(screen.ends_with("next: trimtab campaign pause 7 · trimtab campaign abort 7\n"), "{screen}");
+    }
+
+    #[test]
+    fn a_crowd_is_counted() {
+        let mut status = samples::status();
+        status.running = vec![status.running[0].clone(); 50];
+        status.datastores = vec![status.datastores[0].clone(); 20];
+        let screen = plain(&status);
+        assert!(screen.contains("and 42 more\n") && screen.contains("and 12 more: "), "{screen}");
+        assert!(screen.lines().count() <= 36, "{screen}");
+    }
+
+    #[test]
+    fn what_stopped_it_is_said_and_escaped() {
+        let mut status = samples::status();
+        status.summary = Summary {
+            state: CampaignState::Stopped,
+            why: Some("three runs in a row ended cut at drive\u{1b}[2J".to_owned()),
+            ..status.summary
+        };
+        let screen = plain(&status);
+        assert!(screen.contains("ended cut at drive") && !screen.contains('\u{1b}'), "{screen}");
+        assert!(screen.contains("trimtab campaign report 7 · trimtab campaign resume 7"), "{screen}");
+    }
+}

@@ -1,0 +1,128 @@
+//! States, classes and reasons as a person reads them, and times as a night shift does.
+
+use std::collections::BTreeMap;
+
+use jiff::{
+    RoundMode, SignedDuration, SignedDurationRound, Timestamp, Unit, fmt::friendly::SpanPrinter, tz::TimeZone,
+};
+
+use crate::{
+    campaign::{
+        account::{CampaignState, RunRow, Summary},
+        run::{Class, Wait},
+    },
+    guest::text::safe,
+    render::{
+        size::{iec, iec_signed},
+        style::{BAD, FAINT, GOOD, HELD, styled},
+    },
+};
+
+pub(super) fn state(state: CampaignState) -> &'static str {
+    match state {
+        CampaignState::Active => "active",
+        CampaignState::Paused => "paused",
+        CampaignState::Stopped => "stopped",
+        CampaignState::Aborting => "aborting",
+        CampaignState::Aborted => "aborted",
+        CampaignState::Done => "done",
+    }
+}
+
+pub(super) fn styled_state(of: CampaignState) -> String {
+    let style = match of {
+        CampaignState::Active | CampaignState::Done => GOOD,
+        CampaignState::Paused => HELD,
+        CampaignState::Stopped => BAD,
+        CampaignState::Aborting | CampaignState::Aborted => FAINT,
+    };
+    styled(style, state(of))
+}
+
+pub(super) fn class(class: Class) -> &'static str {
+    match class {
+        Class::Reclaimed => "reclaimed",
+        Class::AlreadyCompact => "already compact",
+        Class::Cut => "cut",
+        Class::Held => "held",
+        Class::NotMeasurable => "not measurable",
+        Class::NotRun => "not run",
+        Class::Away => "away",
+        Class::Failed => "failed",
+        Class::SetAside => "set aside",
+        Class::Harmed => "harmed",
+        Class::Aborted => "aborted",
+    }
+}
+
+/// What so many runs wait for: "80 for room".
+pub(super) fn wait(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Room => "for room",
+        Wait::Ramp => "for the verdicts of those before",
+        Wait::Window => "for the window",
+        Wait::Gate => "for a gate of the host",
+        Wait::Guard => "for a guard to pass",
+        Wait::Retry => "to be tried again",
+        Wait::Campaign => "until it is resumed",
+    }
+}
+
+/// "reclaimed 25 · already compact 3 · failed 2"; empty where nothing is over.
+pub(super) fn classes(done: &BTreeMap<Class, u32>) -> String {
+    let parts: Vec<String> = done
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(of, count)| format!("{} {count}", class(*of)))
+        .collect();
+    parts.join(" · ")
+}
+
+/// "812.4 GiB of about 3.1 TiB expected came back, 20.0 GiB is held".
+pub(super) fn sums(summary: &Summary) -> String {
+    let held = match summary.held_bytes {
+        0 => String::new(),
+        held => format!(", {} is held", iec(held)),
+    };
+    format!(
+        "{} of about {} expected came back{held}",
+        iec_signed(summary.freed_bytes),
+        iec(summary.expected_bytes)
+    )
+}
+
+/// "1 VM", "12 VMs".
+pub(super) fn vms(count: u32) -> String {
+    if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") }
+}
+
+/// "2026-11-22 03:12 UTC".
+pub(super) fn at(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// "5h 12m": the two largest units of the time between; "0s" where the clocks say that it has not come.
+pub(super) fn between(from: Timestamp, to: Timestamp) -> String {
+    let duration = to.duration_since(from).max(SignedDuration::ZERO);
+    let unit = match duration.as_secs() {
+        0..60 => Unit::Second,
+        60..86_400 => Unit::Minute,
+        _ => Unit::Hour,
+    };
+    let round = SignedDurationRound::new().smallest(unit).mode(RoundMode::Trunc);
+    SpanPrinter::new().duration_to_string(&duration.round(round).unwrap_or(duration))
+}
+
+/// Why a run ended as it did, or what it waits for; escaped. Empty where its class says it all.
+pub(super) fn why(row: &RunRow) -> String {
+    let Some(result) = &row.result else {
+        return row.wait.as_ref().map(|(_, _, text)| safe(text)).unwrap_or_default();
+    };
+    let layer = result.layer.map(|layer| format!("{}: ", layer.as_str()));
+    let text = result.text.as_deref().map(safe).unwrap_or_default();
+    match (layer, text.is_empty()) {
+        (Some(layer), false) => format!("{layer}{text}"),
+        (Some(layer), true) => layer.trim_end_matches(": ").to_owned(),
+        (None, _) => text,
+    }
+}
