@@ -44,12 +44,14 @@ FOLD = -C link-arg=-Wl,--icf=all
 CAN_FOLD = d=$$(mktemp -d) && echo 'fn main() {}' | rustc $(FOLD) -o "$$d/x" - 2>/dev/null && echo yes; rm -r "$$d"
 AGENT_FLAGS = -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs \
 	$(if $(shell $(CAN_FOLD)),$(FOLD))
-AGENT_REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
 .PHONY: agent-static
 agent-static: ## build the agent as it is shipped: static, small
-	RUSTFLAGS="$(AGENT_FLAGS) $(AGENT_REMAP)" \
+	RUSTFLAGS="$(AGENT_FLAGS) $(REMAP)" \
 		cargo build -p trimtab-agent --profile agent --target $(TRIPLE)
 	@ls -l $(TARGET)/$(TRIPLE)/agent/trimtab-agent | awk '{ print $$5 " bytes  " $$9 }'
+
+include packaging/package.mk
 
 .PHONY: bench
 bench: agent-static ## how large the agent is, on disk and in a real guest's memory, beside qemu-ga
@@ -63,7 +65,7 @@ check: ## formatting, clippy and licences, warnings as errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	tests/deny
-	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/runner tests/guest/init tests/guest/build-image tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture packaging/guest/fsfreeze-hook.d/trimtab .ci/run
+	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/runner tests/guest/init tests/guest/build-image tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture packaging/guest/fsfreeze-hook.d/trimtab packaging/build-deb .ci/run
 
 .PHONY: proto
 proto: ## write the generated code of trimtab.v1 anew
