@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{
     campaign::{
-        account::{CampaignState, DatastoreSum, RunRow, Status, Summary},
+        account::{CampaignState, DatastoreSum, HostRow, RunRow, Status, Summary},
         limits::Limits,
         run::{Class, DiskResult, RunResult, RunState, VmKey, Wait},
     },
@@ -130,5 +130,6 @@ pub(crate) fn status() -> Status {
             done: 14,
             freed_bytes: 400 << 30,
         }],
+        hosts: vec![HostRow { host: "h".to_owned(), seen: Some(ago(5)), held: None }],
     }
 }

@@ -1,7 +1,7 @@
 //! `trimtab campaign status`: one screen. What came of it so far, what runs, what waits and why, what to do next.
 
 use comfy_table::CellAlignment;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::words::{at, between, classes, styled_state, sums, vms, wait};
 use crate::{
@@ -20,6 +20,8 @@ const MOST_ROWS: usize = 8;
 const NAME: usize = 24;
 const STAGE: usize = 36;
 const DATASTORE: usize = 48;
+/// A worker that says nothing for so long is not there: several heartbeats.
+const SILENT: SignedDuration = SignedDuration::from_secs(60);
 
 /// The whole screen, as of `now`.
 pub fn screen(status: &Status, now: Timestamp) -> String {
@@ -33,6 +35,7 @@ pub fn screen(status: &Status, now: Timestamp) -> String {
         out.push_str(&datastores(&status.datastores));
     }
     out.push_str(&waiting(status, now));
+    out.push_str(&workers(status, now));
     out.push_str(&next(status));
     out
 }
@@ -137,6 +140,31 @@ fn waiting(status: &Status, now: Timestamp) -> String {
     out
 }
 
+/// Hosts whose worker is missing or silent, or admits nothing: nothing goes on there.
+fn workers(status: &Status, now: Timestamp) -> String {
+    if status.summary.ended.is_some() {
+        return String::new();
+    }
+    let mut out = String::new();
+    for host in &status.hosts {
+        let name = safe_within(&host.host, NAME);
+        let seen = host.seen.map(|seen| (seen, now.duration_since(seen)));
+        let text = match (seen, &host.held) {
+            (None, _) => {
+                format!("no worker has been on host {name} yet: systemctl start trimtab-worker there")
+            }
+            (Some((seen, silent)), _) if silent > SILENT => format!(
+                "the worker on host {name} was heard of last {} ago: systemctl status trimtab-worker there",
+                between(seen, now)
+            ),
+            (Some(_), Some(held)) => format!("host {name} admits nothing now: {}", safe(held)),
+            (Some(_), None) => continue,
+        };
+        push(&mut out, &wrap("", "  ", &text));
+    }
+    out
+}
+
 fn next(status: &Status) -> String {
     let id = status.summary.id;
     let verbs: &[&str] = match status.summary.state {
@@ -154,7 +182,7 @@ fn next(status: &Status) -> String {
 mod tests {
     use super::*;
     use crate::{
-        campaign::account::Summary,
+        campaign::account::{HostRow, Summary},
         render::{COLUMNS, campaign::samples},
     };
 
@@ -188,6 +216,25 @@ mod tests {
         let screen = plain(&status);
         assert!(screen.contains("and 42 more\n") && screen.contains("and 12 more: "), "{screen}");
         assert!(screen.lines().count() <= 36, "{screen}");
+    }
+
+    #[test]
+    fn workers_that_are_not_there() {
+        let mut status = samples::status();
+        assert!(!plain(&status).contains("worker"), "a healthy one is not worth a line");
+        let host =
+            |seen, held: Option<&str>| HostRow { host: "h".into(), seen, held: held.map(str::to_owned) };
+        for (hosts, expected) in [
+            (host(None, None), "no worker has been on host h yet"),
+            (host(Some(samples::status().summary.applied), None), "was heard of last 5h 12m ago"),
+            (
+                host(Some(samples::NOW), Some("gate ceph: HEALTH_WARN")),
+                "admits nothing now: gate ceph: HEALTH_WARN",
+            ),
+        ] {
+            status.hosts = vec![hosts];
+            assert!(plain(&status).contains(expected), "{expected}\n{}", plain(&status));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     campaign::{
-        account::{CampaignState, DatastoreSum, Event, RunRow, Status, Summary},
+        account::{CampaignState, DatastoreSum, Event, HostRow, RunRow, Status, Summary},
         limits::Limits,
         run::{Class, DiskResult, RunState, Wait},
     },
@@ -48,6 +48,7 @@ pub struct StatusDocument<'a> {
     next: Option<Timestamp>,
     window: Option<[Timestamp; 2]>,
     datastores: Vec<DatastoreJson<'a>>,
+    hosts: Vec<HostJson<'a>>,
 }
 
 impl<'a> StatusDocument<'a> {
@@ -64,6 +65,7 @@ impl<'a> StatusDocument<'a> {
             next: status.next,
             window: status.window.map(|(opens, closes)| [opens, closes]),
             datastores: status.datastores.iter().map(DatastoreJson::from).collect(),
+            hosts: status.hosts.iter().map(HostJson::from).collect(),
         }
     }
 }
@@ -152,6 +154,19 @@ impl<'a> From<&'a DatastoreSum> for DatastoreJson<'a> {
             done: sum.done,
             freed_bytes: sum.freed_bytes,
         }
+    }
+}
+
+#[derive(Serialize, Debug)]
+struct HostJson<'a> {
+    id: &'a str,
+    seen: Option<Timestamp>,
+    held: Option<&'a str>,
+}
+
+impl<'a> From<&'a HostRow> for HostJson<'a> {
+    fn from(row: &'a HostRow) -> Self {
+        Self { id: &row.host, seen: row.seen, held: row.held.as_deref() }
     }
 }
 
