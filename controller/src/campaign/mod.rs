@@ -18,5 +18,6 @@
 
 pub mod account;
 pub mod limits;
+pub mod metrics;
 pub mod run;
 pub mod store;

@@ -1,4 +1,4 @@
-//! `trimtab.campaign-list/1`, `trimtab.campaign-status/1` and `trimtab.campaign-report/1`: docs/schema/campaign.json.
+//! `trimtab.campaign_list/1`, `trimtab.campaign_status/1` and `trimtab.campaign_report/1`: docs/schema/campaign.json.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ impl ListDocument {
     /// Of these, in their order.
     pub fn new(campaigns: &[Summary]) -> Self {
         Self {
-            schema: "trimtab.campaign-list/1",
+            schema: "trimtab.campaign_list/1",
             exit: 0,
             campaigns: campaigns.iter().map(SummaryJson::from).collect(),
         }
@@ -55,7 +55,7 @@ impl<'a> StatusDocument<'a> {
     /// As of `now`.
     pub fn new(status: &'a Status, now: Timestamp) -> Self {
         Self {
-            schema: "trimtab.campaign-status/1",
+            schema: "trimtab.campaign_status/1",
             exit: 0,
             now,
             campaign: SummaryJson::from(&status.summary),
@@ -86,7 +86,7 @@ impl<'a> ReportDocument<'a> {
     /// Of everything that is known of it.
     pub fn new(status: &'a Status, runs: &'a [RunRow], events: &'a [Event], now: Timestamp) -> Self {
         Self {
-            schema: "trimtab.campaign-report/1",
+            schema: "trimtab.campaign_report/1",
             exit: 0,
             now,
             campaign: SummaryJson::from(&status.summary),

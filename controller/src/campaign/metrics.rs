@@ -1,0 +1,219 @@
+//! What a store tells of campaigns, as Prometheus's text format for node_exporter's textfile collector.
+//!
+//! Everything is read from the store when the file is written, so a worker that was started anew shows the same numbers.
+//! Labels are the host's own words (a campaign's number and name, a datastore's identity, closed lists): never a guest's
+//! text, and no VM, of which there may be thousands. What came back is a gauge: growth counts against it.
+
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+
+use jiff::{SignedDuration, Timestamp};
+use prometheus::{Encoder, GaugeVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector};
+
+use super::{
+    account::{Status, Summary},
+    store::Store,
+};
+use crate::model::trouble::{Kind, Trouble};
+
+/// A campaign that is over leaves the file after this, and its series end.
+const SHOWN_AFTER_ITS_END: SignedDuration = SignedDuration::from_hours(24);
+
+/// Writes the file anew from the store, as of `now`. It is replaced as a whole: a reader never sees half of it.
+///
+/// # Errors
+/// The store's, or that the file cannot be written.
+pub async fn export<S: Store>(store: &S, file: &Path, now: Timestamp) -> Result<(), Trouble> {
+    let campaigns = store.list().await?;
+    let mut current = Vec::new();
+    for campaign in campaigns.iter().filter(|campaign| is_shown(campaign, now)) {
+        current.push(store.status(campaign.id).await?);
+    }
+    let text = text(&campaigns, &current, now)
+        .map_err(|error| Trouble::new(Kind::Internal, format!("metrics: {error}")))?;
+    replace(file, &text).map_err(|error| {
+        Trouble::new(Kind::Config, format!("cannot write the metrics to {}: {error}", file.display())).hint(
+            "does the folder exist, and may this user write there? `metrics` in trimtab.toml names the file",
+        )
+    })
+}
+
+fn is_shown(campaign: &Summary, now: Timestamp) -> bool {
+    campaign.ended.is_none_or(|ended| now.duration_since(ended) < SHOWN_AFTER_ITS_END)
+}
+
+/// All of the store's campaigns summed up, and those that are shown one by one.
+fn text(campaigns: &[Summary], current: &[Status], now: Timestamp) -> prometheus::Result<String> {
+    let registry = Registry::new();
+    totals(&registry, campaigns)?;
+    each(&registry, current)?;
+    let written = IntGauge::new("trimtab_metrics_timestamp_seconds", "When this was written.")?;
+    written.set(now.as_second());
+    registry.register(Box::new(written))?;
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn totals(registry: &Registry, campaigns: &[Summary]) -> prometheus::Result<()> {
+    let ended = registered(
+        registry,
+        IntCounterVec::new(
+            Opts::new("trimtab_runs_ended_total", "Runs that are over, by how they ended."),
+            &["class"],
+        )?,
+    )?;
+    for (class, count) in campaigns.iter().flat_map(|campaign| &campaign.done) {
+        ended.with_label_values(&[&word(class)]).inc_by((*count).into());
+    }
+    Ok(())
+}
+
+/// Gauges of one campaign each.
+fn each(registry: &Registry, current: &[Status]) -> prometheus::Result<()> {
+    let gauge = |name: &str, help: &str, labels: &[&str]| {
+        registered(registry, GaugeVec::new(Opts::new(name, help), labels)?)
+    };
+    let info = gauge(
+        "trimtab_campaign_info",
+        "1 for the state that a campaign is in.",
+        &["campaign", "name", "state"],
+    )?;
+    let runs = gauge("trimtab_campaign_runs", "Runs by where they are.", &["campaign", "state"])?;
+    let ends = gauge(
+        "trimtab_campaign_ended_runs",
+        "Runs that are over, by how they ended.",
+        &["campaign", "class"],
+    )?;
+    let expected = gauge("trimtab_campaign_expected_bytes", "What the plan expects back.", &["campaign"])?;
+    let held = gauge("trimtab_campaign_held_bytes", "What named findings hold.", &["campaign"])?;
+    let freed = gauge(
+        "trimtab_campaign_freed_bytes",
+        "What images gave back, less what they grew by.",
+        &["campaign", "datastore"],
+    )?;
+    let busy =
+        gauge("trimtab_campaign_datastore_runs", "Runs on a datastore now.", &["campaign", "datastore"])?;
+    let cap =
+        gauge("trimtab_campaign_datastore_cap", "Runs on a datastore at most.", &["campaign", "datastore"])?;
+    for status in current {
+        let summary = &status.summary;
+        let id = summary.id.to_string();
+        info.with_label_values(&[id.as_str(), &summary.name, &word(&summary.state)]).set(1.0);
+        let done: u32 = summary.done.values().fold(0, |sum, count| sum.saturating_add(*count));
+        for (state, count) in [("waiting", summary.waiting), ("running", summary.running), ("done", done)] {
+            runs.with_label_values(&[id.as_str(), state]).set(count.into());
+        }
+        for (class, count) in &summary.done {
+            ends.with_label_values(&[id.as_str(), &word(class)]).set((*count).into());
+        }
+        expected.with_label_values(&[id.as_str()]).set(float(i128::from(summary.expected_bytes)));
+        held.with_label_values(&[id.as_str()]).set(float(i128::from(summary.held_bytes)));
+        for sum in &status.datastores {
+            let labels = [id.as_str(), sum.datastore.as_str()];
+            freed.with_label_values(&labels).set(float(i128::from(sum.freed_bytes)));
+            busy.with_label_values(&labels).set(sum.running.into());
+            cap.with_label_values(&labels).set(sum.cap.into());
+        }
+    }
+    Ok(())
+}
+
+/// The word of the JSON.
+fn word<T: serde::Serialize>(of: &T) -> String {
+    serde_json::to_value(of).ok().and_then(|word| Some(word.as_str()?.to_owned())).unwrap_or_default()
+}
+
+/// Prometheus counts in floats: exact up to 2^53 bytes, 8 PiB.
+#[allow(clippy::as_conversions, reason = "the only way from an integer of that size to a float; it rounds")]
+fn float(bytes: i128) -> f64 {
+    bytes as f64
+}
+
+/// Writes beside the file and renames; the collector reads "*.prom" alone, so it never sees the other.
+fn replace(file: &Path, text: &str) -> std::io::Result<()> {
+    let beside = file.with_extension("prom.new");
+    let mut new = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&beside)?;
+    new.write_all(text.as_bytes())?;
+    fs::rename(&beside, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::campaign::samples;
+
+    #[test]
+    fn what_a_collector_reads() {
+        let status = samples::status();
+        let mut older = samples::summary();
+        older.id = 3;
+        let text =
+            text(&[status.summary.clone(), older], std::slice::from_ref(&status), samples::NOW).unwrap();
+        for line in [
+            "# TYPE trimtab_runs_ended_total counter",
+            "trimtab_runs_ended_total{class=\"reclaimed\"} 50",
+            "trimtab_runs_ended_total{class=\"already_compact\"} 6",
+            "trimtab_campaign_info{campaign=\"7\",name=\"nightly\",state=\"active\"} 1",
+            "trimtab_campaign_runs{campaign=\"7\",state=\"waiting\"} 85",
+            "trimtab_campaign_runs{campaign=\"7\",state=\"done\"} 31",
+            "trimtab_campaign_freed_bytes{campaign=\"7\",datastore=\"nfs:filer:/guests\"} 429496729600",
+            "trimtab_campaign_datastore_cap{campaign=\"7\",datastore=\"nfs:filer:/guests\"} 2",
+            "trimtab_metrics_timestamp_seconds 1795317120",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("campaign=\"3\""), "only those that are shown:\n{text}");
+    }
+
+    #[test]
+    fn the_dashboard_shows_what_there_is() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/dashboards/trimtab.json");
+        let dashboard = fs::read_to_string(path).unwrap();
+        serde_json::from_str::<serde_json::Value>(&dashboard).unwrap();
+        let status = samples::status();
+        let text =
+            text(std::slice::from_ref(&status.summary), std::slice::from_ref(&status), samples::NOW).unwrap();
+        let names: Vec<&str> = dashboard
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("trimtab_"))
+            .collect();
+        assert!(names.len() > 8, "{names:?}");
+        for name in names {
+            assert!(text.contains(&format!("# TYPE {name} ")), "no metric is called {name}");
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_forge_a_line() {
+        let mut status = samples::status();
+        status.summary.name = "a\"} 1\ntrimtab_forged 1".to_owned();
+        let text =
+            text(std::slice::from_ref(&status.summary), std::slice::from_ref(&status), samples::NOW).unwrap();
+        assert!(!text.lines().any(|line| line.starts_with("trimtab_forged")), "{text}");
+    }
+
+    #[test]
+    fn over_for_a_day() {
+        let ended = |hours: i64| Summary {
+            ended: Some(samples::NOW - SignedDuration::from_hours(hours)),
+            ..samples::summary()
+        };
+        assert!(is_shown(&samples::summary(), samples::NOW));
+        assert!(is_shown(&ended(23), samples::NOW) && !is_shown(&ended(24), samples::NOW));
+    }
+
+    #[test]
+    fn the_file_is_replaced_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("trimtab.prom");
+        replace(&file, "old\n").unwrap();
+        replace(&file, "new\n").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+}
