@@ -39,7 +39,7 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(clap::Args, Debug)]
 struct Global {
-    /// Read this file instead of /etc/trimtab/agent.toml
+    /// Read this file alone, instead of /etc/trimtab/agent.toml and what lies beside it
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Keep the lock and the reports of runs below this folder instead of /run
@@ -62,7 +62,7 @@ enum Command {
     /// Answer the host's calls; what systemd starts
     Serve(serve::Args),
     /// What is in force, and where each setting came from
-    Config,
+    Config(config::Args),
     /// One filesystem's worker; the agent starts it by itself
     #[command(hide = true)]
     Worker {
@@ -89,19 +89,24 @@ impl Cli {
         let config = || load(&roots, self.global.config.as_deref());
         match self.command {
             None => {
-                put(&Self::command().render_help().to_string())?;
+                put(&command().render_help().to_string())?;
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Survey(args)) => survey::run(&args, &roots, &config()?),
             Some(Command::Trim(args)) => trim::run(&args, &roots, &config()?, self.global.quiet > 0),
             Some(Command::Serve(args)) => {
-                let config = config()?;
+                let config = config();
                 serve::run(args, roots, config)
             }
-            Some(Command::Config) => config::run(&config()?),
+            Some(Command::Config(args)) => config::run(&args, &config()?),
             Some(Command::Worker { parent }) => Ok(worker::run(parent)),
         }
     }
+}
+
+/// The command line with all of its help, for man pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// How the process ends after an error: 2 where the configuration is at fault, as with a wrong argument; 1 otherwise.

@@ -9,6 +9,7 @@ pub mod listen;
 pub mod lock;
 pub mod log;
 pub mod model;
+pub mod notify;
 pub mod pace;
 pub mod privilege;
 pub mod probe;

@@ -25,10 +25,14 @@ pub const TRUSTED_TYPES: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "btrfs"];
 /// What the guest's owner wants trimmed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Policy {
-    /// Types beside [`TRUSTED_TYPES`].
-    pub also_types: Vec<String>,
-    /// Mount points that are left out. `*` stays within one step of a path, `**` does not.
+    /// The mount points that are trimmed; empty: all. `*` stays within one step of a path, `**` does not.
+    pub only: Vec<glob::Pattern>,
+    /// Mount points that are left out.
     pub exclude: Vec<glob::Pattern>,
+    /// The types that are trimmed; empty: all that are trusted.
+    pub types: Vec<String>,
+    /// Types that are trusted beside [`TRUSTED_TYPES`].
+    pub also_types: Vec<String>,
 }
 
 impl Policy {
@@ -38,9 +42,17 @@ impl Policy {
     }
 
     fn excluded_by(&self, mount: &Path) -> Option<&glob::Pattern> {
-        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-        self.exclude.iter().find(|pattern| pattern.matches_path_with(mount, options))
+        matching(&self.exclude, mount)
     }
+
+    fn wants(&self, mount: &Path) -> bool {
+        self.only.is_empty() || matching(&self.only, mount).is_some()
+    }
+}
+
+fn matching<'a>(patterns: &'a [glob::Pattern], mount: &Path) -> Option<&'a glob::Pattern> {
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+    patterns.iter().find(|pattern| pattern.matches_path_with(mount, options))
 }
 
 /// Where a filesystem keeps its data, by its type and number alone.
@@ -186,6 +198,17 @@ pub fn judge(candidate: &Candidate<'_>, policy: &Policy) -> Option<Skip> {
                 pattern = pattern.as_str()
             ),
         );
+    }
+    if !policy.types.is_empty() && !policy.types.contains(fs_type) {
+        let types = policy.types.join(", ");
+        return skip(
+            SkipReason::OptedOut,
+            format!("the agent's configuration trims {} alone", shown(&types)),
+        );
+    }
+    if !points.iter().any(|point| policy.wants(&point.path)) {
+        let only = policy.only.iter().map(glob::Pattern::as_str).collect::<Vec<_>>().join(", ");
+        return skip(SkipReason::OptedOut, format!("the agent's configuration trims {} alone", shown(&only)));
     }
     if !candidate.reachable {
         return skip(

@@ -1,6 +1,6 @@
 //! `serve`: what systemd starts. Takes the socket, says that it is ready, answers calls until it is told to stop.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -9,9 +9,9 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Listen},
-    listen::{self, Gate, Listener},
-    lock,
+    config::{Config, ConfigError, Listen},
+    listen::{self, Gate, Handed, Listener},
+    lock, notify,
     runs::Runs,
     service::{AgentService, HostPolicy},
     surveyor::Surveyor,
@@ -29,12 +29,27 @@ pub(super) struct Args {
 /// More at a time than a guest needs; each is there for a disk that may not answer.
 const BLOCKING_THREADS: usize = 16;
 
-pub(super) fn run(args: Args, roots: Roots, config: Config) -> anyhow::Result<ExitCode> {
+/// How long a start takes that fails, where systemd starts anew for each call. More often than its TriggerLimitBurst, and
+/// it would give the socket up.
+const FAILED_START: Duration = Duration::from_secs(1);
+
+pub(super) fn run(args: Args, roots: Roots, config: Result<Config, ConfigError>) -> anyhow::Result<ExitCode> {
+    let handed = Handed::take()?;
+    let served = config.map_err(Into::into).and_then(|config| start(args, roots, config, handed.as_ref()));
+    if let (Err(error), Some(handed)) = (&served, &handed) {
+        notify::failed(&format!("{error:#}"));
+        handed.turn_away();
+        std::thread::sleep(FAILED_START);
+    }
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+fn start(args: Args, roots: Roots, config: Config, handed: Option<&Handed>) -> anyhow::Result<()> {
     let runtime = runtime()?;
-    let served = runtime.block_on(serve(args, roots, config));
+    let served = runtime.block_on(serve(args, roots, config, handed));
     // A thread that waits for a dead disk would hold up the end.
     runtime.shutdown_background();
-    served.map(|()| ExitCode::SUCCESS)
+    served
 }
 
 /// One thread for all that decides, which is the main one: workers die with the thread that started them.
@@ -60,19 +75,17 @@ pub(super) fn engine(roots: &Roots, runs: impl FnOnce(&str) -> Runs) -> anyhow::
     Ok((Engine::new(guest, runs), system.kernel))
 }
 
-async fn serve(args: Args, roots: Roots, config: Config) -> anyhow::Result<()> {
+async fn serve(args: Args, roots: Roots, config: Config, handed: Option<&Handed>) -> anyhow::Result<()> {
     let (engine, kernel) = engine(&roots, |boot_id| Runs::load(&lock::folder(&roots), boot_id))?;
-    let (listener, place) = match Listener::handed()? {
-        Some(handed) => (handed, "the socket that systemd handed over".to_owned()),
+    let (listener, place) = match handed {
+        Some(handed) => (handed.listener()?, "the socket that systemd handed over".to_owned()),
         None => {
             let place = args.listen.unwrap_or(config.listen.clone());
-            let listener = match &place {
-                Listen::Vsock { port } => Listener::vsock(*port)?,
-                Listen::Unix { path } => Listener::unix(path)?,
-            };
-            (listener, place.to_string())
+            (Listener::bind(&place)?, place.to_string())
         }
     };
+    // Without systemd's socket nobody would start it again.
+    let idle_exit = config.idle_exit.filter(|_| handed.is_some());
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let shutdown = async {
@@ -80,19 +93,21 @@ async fn serve(args: Args, roots: Roots, config: Config) -> anyhow::Result<()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        notify(&[sd_notify::NotifyState::Stopping]);
+        notify::stopping("Told to stop; what runs is being ended");
     };
 
     let gate = Gate::new(config.allow_cids.clone(), usize::try_from(config.max_connections)?);
     let service = AgentService {
-        engine,
+        engine: engine.clone(),
         surveyor: Surveyor::new(roots, config.policy()),
         policy: policy(&config),
         kernel,
     };
     tracing::info!("listening on {place}");
-    notify(&[sd_notify::NotifyState::Ready]);
-    listen::run(listener, gate, service, config.idle_exit, shutdown).await;
+    tokio::select! {
+        () = listen::run(listener, gate, service, idle_exit, shutdown) => {}
+        () = notify::ready_and_follow(&engine, idle_exit) => {}
+    }
     Ok(())
 }
 
@@ -105,11 +120,5 @@ fn policy(config: &Config) -> HostPolicy {
         min_interval: config.trim.min_interval,
         also_allowed_types: config.trim.also_types.clone(),
         longest_linger: config.trim.linger,
-    }
-}
-
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!("cannot tell systemd: {error}");
     }
 }

@@ -12,6 +12,7 @@
 
 mod connection;
 mod gate;
+mod handed;
 mod socket;
 
 use std::{future::Future, pin::pin, time::Duration};
@@ -30,9 +31,10 @@ use trimtab_proto::{
 use self::connection::Connection;
 pub use self::{
     gate::Gate,
+    handed::Handed,
     socket::{Listener, SocketError},
 };
-use crate::{service::AgentService, trim::Engine};
+use crate::{notify, service::AgentService, trim::Engine};
 
 /// How long the end of a run is waited for when the agent is told to stop: SIGKILL within 100 ms, 3 s for the disks,
 /// and some for a kernel that lets its worker go late.
@@ -55,8 +57,9 @@ const MAX_STREAMS: u32 = 16;
 /// Bytes of request headers; a call's are a few hundred.
 const MAX_HEADER_BYTES: u32 = 8 * 1024;
 
-/// Serves calls until `shutdown` is ready, or until nobody has called and nothing has run for `idle_exit`. Then the
-/// active run is cancelled, reported and kept. All of it on the thread that polls this: workers die with it.
+/// Serves calls until `shutdown` is ready; then the active run is cancelled, reported and kept. Or until nobody has
+/// called and nothing has run for `idle_exit`; then not one more call is accepted, so that whoever calls at that moment
+/// waits in the socket for the next agent. All of it on the thread that polls this: workers die with it.
 pub async fn run(
     listener: Listener,
     gate: Gate,
@@ -76,7 +79,11 @@ pub async fn run(
     tokio::select! {
         () = &mut accepting => {}
         () = shutdown => tracing::info!("told to stop"),
-        () = idle => tracing::info!("nobody calls; the next call starts this agent again"),
+        () = idle => {
+            notify::stopping("Nobody calls");
+            tracing::info!("nobody calls; the next call starts this agent again");
+            return;
+        }
     }
     // Whoever calls until the end is told that the agent is stopping.
     tokio::select! {

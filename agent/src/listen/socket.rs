@@ -18,10 +18,10 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{UnixListener, UnixStream},
 };
-use tokio_vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener, VsockStream};
+use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VMADDR_CID_LOCAL, VsockAddr, VsockListener, VsockStream};
 
 use super::gate::Peer;
-use crate::kernel::process;
+use crate::config::Listen;
 
 /// What is listened on.
 #[derive(Debug)]
@@ -63,13 +63,42 @@ fn vsock_hint(source: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "; a port below 1024 needs root or CAP_NET_BIND_SERVICE",
         io::ErrorKind::AddrInUse => "; another agent listens there already",
         _ if source.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => {
-            "; this guest's kernel has no vsock (Linux 4.8 and later, module vmw_vsock_virtio_transport)"
+            "; this guest's kernel has no vsock: it takes Linux 4.8 and the module vmw_vsock_virtio_transport, which \
+             some distributions keep in a package of its own (linux-modules-extra, kernel-modules)"
         }
         _ => "",
     }
 }
 
+/// Whether a device connects this guest with a host. Without one the kernel answers "any", the loopback, or that this
+/// machine is itself a host (net/vmw_vsock/af_vsock.c, vsock_dev_do_ioctl).
+fn has_device() -> bool {
+    const NONE: [u32; 3] = [VMADDR_CID_ANY, VMADDR_CID_LOCAL, VMADDR_CID_HOST];
+    vsock::get_local_cid().is_ok_and(|cid| !NONE.contains(&cid))
+}
+
 impl Listener {
+    /// Listens there. Where that is vsock and this guest has no vsock device, it says so and listens all the same: a
+    /// device can be plugged in.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn bind(place: &Listen) -> Result<Self, SocketError> {
+        match place {
+            Listen::Unix { path } => Self::unix(path),
+            Listen::Vsock { port } => {
+                let listener = Self::vsock(*port)?;
+                if !has_device() {
+                    tracing::warn!(
+                        "this guest has no vsock device, so no host can call: give its VM one (<vsock> in libvirt's \
+                         XML), and the driver is vmw_vsock_virtio_transport"
+                    );
+                }
+                Ok(listener)
+            }
+        }
+    }
+
     /// Listens on a vsock port, for every CID of this guest.
     ///
     /// # Errors
@@ -95,23 +124,8 @@ impl Listener {
         Ok(Self::Unix(listener))
     }
 
-    /// The socket that systemd started this process for; `None` where it was started otherwise.
-    ///
-    /// # Errors
-    /// [`SocketError::Handed`].
-    pub fn handed() -> Result<Option<Self>, SocketError> {
-        let bad = |what: String| SocketError::Handed(what);
-        let mut fds = sd_notify::listen_fds().map_err(|source| bad(source.to_string()))?;
-        let Some(fd) = fds.next() else { return Ok(None) };
-        if fds.next().is_some() {
-            return Err(bad("there is more than one".to_owned()));
-        }
-        let socket = process::adopt(fd).map_err(|source| bad(source.to_string()))?;
-        Self::from_socket(socket).map(Some)
-    }
-
     /// Looks at the socket before it is taken for one of a kind: tokio-vsock takes anything, and panics later.
-    fn from_socket(socket: OwnedFd) -> Result<Self, SocketError> {
+    pub(super) fn from_socket(socket: OwnedFd) -> Result<Self, SocketError> {
         let bad = |source: &dyn std::fmt::Display| SocketError::Handed(source.to_string());
         let address: SockaddrStorage =
             getsockname(std::os::fd::AsRawFd::as_raw_fd(&socket)).map_err(|e| bad(&e))?;

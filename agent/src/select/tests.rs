@@ -157,6 +157,42 @@ fn what_its_owner_said() {
 }
 
 #[test]
+fn what_its_owner_wants_alone() {
+    let patterns = |list: &[&str]| list.iter().map(|p| glob::Pattern::new(p).unwrap()).collect::<Vec<_>>();
+    let types = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
+    for (name, only, exclude, wanted_types, text) in [
+        ("one of its mount points", vec!["/srv/*"], vec![], vec![], None),
+        ("by name", vec!["/", "/data"], vec![], vec![], None),
+        (
+            "others",
+            vec!["/", "/home"],
+            vec![],
+            vec![],
+            Some("the agent's configuration trims /, /home alone"),
+        ),
+        ("both", vec!["/data"], vec!["/srv/*"], vec![], Some("the agent's configuration excludes /srv/data")),
+        ("its type", vec![], vec![], vec!["xfs", "ext4"], None),
+        ("another type", vec![], vec![], vec!["xfs"], Some("the agent's configuration trims xfs alone")),
+    ] {
+        let policy = Policy {
+            only: patterns(&only),
+            exclude: patterns(&exclude),
+            types: types(&wanted_types),
+            ..Policy::default()
+        };
+        let skip = Case { policy, ..Case::default() }.judge();
+        let said = skip.as_ref().map(|skip| (skip.reason, skip.text.as_str()));
+        match text {
+            None => assert_eq!(said, None, "{name}"),
+            Some(text) => {
+                let (reason, said) = said.unwrap();
+                assert!(reason == SkipReason::OptedOut && said.starts_with(text), "{name}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
 fn how_it_is_mounted() {
     let mut read_only = Case::default();
     read_only.superblock.read_only = true;

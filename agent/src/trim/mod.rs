@@ -170,6 +170,11 @@ impl Engine {
         *self.inner.active.borrow()
     }
 
+    /// Whether a run or a probe is active, and each change of that.
+    pub fn activity(&self) -> watch::Receiver<bool> {
+        self.inner.active.subscribe()
+    }
+
     /// Waits until no run or probe is active.
     pub async fn wait_until_over(&self) {
         // An error would mean that the sender is gone; it is in `self`.

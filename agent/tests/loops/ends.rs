@@ -10,7 +10,7 @@ use trimtab_proto::{
 };
 
 use crate::{
-    client::{all, connect, end, next, request, run_id, slow, state, stop, under_way, until_progress},
+    client::{all, connect, end, next, run_id, slow, state, stop, under_way, until_progress},
     rig::{Disk, GIB, Long, Mounted, Scratch, Serving, until, workers_of},
 };
 
@@ -119,20 +119,4 @@ async fn killed_it_leaves_no_worker() {
     // The lock went with it.
     let asked = v1::TrimRequest { deadline_secs: 1, ..slow(2, &[&long.id()]) };
     all(connect(&next.socket).await.trim(asked).await.unwrap().into_inner()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn idle_it_exits_and_forgets_nothing() {
-    let scratch = Scratch::new();
-    let disk = Disk::new(&scratch, "one", GIB);
-    let _mounted = Mounted::new(&scratch, "ext4", &disk.device);
-    let mut agent = Serving::start_with(&scratch, "idle_exit_secs = 1\n");
-    let mut client = connect(&agent.socket).await;
-    let report = end(&all(client.trim(request(1, &[&disk.id()])).await.unwrap().into_inner()).await);
-    time::sleep(Duration::from_millis(1500)).await;
-    assert!(agent.child.try_wait().unwrap().is_none(), "a caller is connected");
-    drop(client);
-    assert_eq!(agent.wait(Duration::from_secs(5)), Some(0));
-    let next = Serving::start(&scratch);
-    assert_eq!(ended(&next, 1).await, report);
 }

@@ -12,6 +12,7 @@ mod by_hand;
 mod calls;
 mod client;
 mod ends;
+mod handed;
 mod old_kernel;
 mod probe;
 mod rig;
