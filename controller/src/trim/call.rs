@@ -22,13 +22,17 @@ use crate::{
 const RECONNECT_FOR: Duration = Duration::from_secs(15);
 const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 
+/// An agent that says of a run that it goes on, and lets nobody attach, ends it when nobody has listened for the linger
+/// time (5 s) and the disks have settled (10 s).
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
+
 /// A run whose connection is lost more often than this is given up: the agent ends it by itself.
 const MOST_RECONNECTS: u32 = 5;
 
-/// A fence for the first call of a run, or the next: microseconds of this host's clock, and above the last one.
-pub fn next_fence(last: u64) -> u64 {
+/// A fence for the first call of a run: microseconds of this host's clock.
+pub fn first_fence() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-    u64::try_from(now).unwrap_or(u64::MAX).max(last.saturating_add(1))
+    u64::try_from(now).unwrap_or(u64::MAX)
 }
 
 /// One run in one guest.
@@ -44,9 +48,23 @@ pub(super) struct Call<'a, G, V> {
 
 impl<G: Guest, V: Vmm> Call<'_, G, V> {
     /// Runs the order to its end. A lost connection is mended as long as the agent still knows the run.
-    pub(super) async fn run(mut self, mut order: TrimOrder) -> Result<RunReport, Trouble> {
+    pub(super) async fn run(self, order: TrimOrder) -> Result<RunReport, Trouble> {
         self.listener.event(TurnEvent::Stage(Stage::Trimming));
-        let mut stream = self.guest.trim(&order).await?;
+        let stream = self.guest.trim(&order).await?;
+        self.see_through(stream, order).await
+    }
+
+    /// Takes up a run that goes on in the guest, and whose caller has gone.
+    pub(super) async fn go_on(self, mut order: TrimOrder) -> Result<RunReport, Trouble> {
+        self.listener.event(TurnEvent::Stage(Stage::Reconnecting));
+        let lost = Trouble::new(Kind::AgentLost, "a run that was begun earlier could not be taken up again");
+        match self.recover(&mut order, lost).await? {
+            Recovered::Ended(report) => Ok(report),
+            Recovered::Attached(stream) => self.see_through(stream, order).await,
+        }
+    }
+
+    async fn see_through(mut self, mut stream: G::Run, mut order: TrimOrder) -> Result<RunReport, Trouble> {
         let mut lost_so_far: u32 = 0;
         loop {
             match self.follow(&mut stream, &order).await {
@@ -101,7 +119,8 @@ impl<G: Guest, V: Vmm> Call<'_, G, V> {
     /// After a lost connection: the agent may have ended the run (then its report is fetched, nothing is trimmed
     /// again), may still be at it (then attach with a higher fence), may be starting anew, or be gone for good.
     async fn recover(&self, order: &mut TrimOrder, lost: Trouble) -> Result<Recovered<G::Run>, Trouble> {
-        let give_up = tokio::time::Instant::now().checked_add(RECONNECT_FOR);
+        let began = tokio::time::Instant::now();
+        let mut patience = RECONNECT_FOR;
         loop {
             if let Some(stopped) = stopped_since(self.vmm).await {
                 return Err(stopped);
@@ -110,7 +129,9 @@ impl<G: Guest, V: Vmm> Call<'_, G, V> {
                 Ok(report) if report.boot_id != order.boot_id => return Err(rebooted()),
                 Ok(report) if report.state.is(RunState::Ended) => return Ok(Recovered::Ended(report)),
                 Ok(_) => {
-                    order.fence = next_fence(order.fence);
+                    // Not the clock's: the next caller's fence may come from another one.
+                    order.fence = order.fence.saturating_add(1);
+                    patience = ENDS_WITHIN;
                     if let Ok(stream) = self.guest.trim(order).await {
                         return Ok(Recovered::Attached(stream));
                     }
@@ -126,7 +147,7 @@ impl<G: Guest, V: Vmm> Call<'_, G, V> {
                 }
                 Err(_) => {}
             }
-            if give_up.is_none_or(|at| tokio::time::Instant::now() >= at) {
+            if began.elapsed() >= patience {
                 return Err(lost.hint(
                     "see whether the guest still runs; a new trim picks up what was left, and the agent stops by \
                      itself when nobody listens",

@@ -81,7 +81,8 @@ pub(crate) struct Script {
     pub(crate) stages: Vec<(u64, DiskCounters)>,
     stage: usize,
     waited: usize,
-    trimmed: bool,
+    /// Set by `trim`: from then on what stands above as "after" is there.
+    pub(crate) trimmed: bool,
 }
 
 /// A fake VM with one disk: a [`Sample`].

@@ -9,8 +9,8 @@
 //!   └ a VM that cannot be looked at ends here with a Trouble
 //! ```
 //!
-//! [`turn`] speaks to guest, hypervisor and files through [`ports`] alone; `cli/trim` calls it, and so will whatever
-//! trims many VMs. It holds no state beyond the turn.
+//! [`turn`] speaks to guest, hypervisor and files through [`ports`] alone; `cli/trim` and campaigns call it. It holds no
+//! state beyond the turn; what outlives one is its caller's ([`resume`]).
 
 mod books;
 pub mod call;
@@ -26,6 +26,7 @@ pub mod outcome;
 pub mod ports;
 pub mod probe;
 mod readings;
+pub mod resume;
 pub mod settle;
 pub mod turn;
 

@@ -1,7 +1,9 @@
 //! The turn of one VM, step by step.
 
 use tokio::sync::watch;
+use trimtab_proto::words::RunState;
 
+use super::resume::{self, Caller, Once, Ticket};
 use crate::{
     layers::way,
     ledger::account::Reading,
@@ -12,7 +14,7 @@ use crate::{
     },
     trim::{
         books::{After, Books},
-        call::{Call, next_fence, stopped_since},
+        call::{Call, stopped_since},
         choose::{Choice, Decision, choose},
         event::{Listener, Stage, TurnEvent},
         look::{Look, Parts, look},
@@ -23,7 +25,7 @@ use crate::{
     },
 };
 
-/// Trims one VM. `alone` says that no other VM is trimmed at the same time, so that what a datastore gains is this
+/// Trims one VM once. `alone` says that no other VM is trimmed at the same time, so that what a datastore gains is this
 /// VM's.
 pub async fn turn<G: Guest, V: Vmm, S: Storage>(
     parts: &Parts<'_, G, V, S>,
@@ -32,20 +34,51 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
     listener: &dyn Listener,
     cancel: watch::Receiver<bool>,
 ) -> Result<TurnOutcome, Trouble> {
+    turn_for(&Once { alone }, Ticket::new(), parts, options, listener, cancel).await
+}
+
+/// Trims one VM for a caller who keeps what it takes to go on should this process end; a ticket with a baseline is of a
+/// run that was called before.
+pub async fn turn_for<C: Caller, G: Guest, V: Vmm, S: Storage>(
+    caller: &C,
+    ticket: Ticket,
+    parts: &Parts<'_, G, V, S>,
+    options: &TrimOptions,
+    listener: &dyn Listener,
+    cancel: watch::Receiver<bool>,
+) -> Result<TurnOutcome, Trouble> {
     listener.event(TurnEvent::Stage(Stage::Looking));
     let mut look = look(parts).await?;
-    let choice = choose(&look, look.guest.as_ref().map_err(Clone::clone)?, options)?;
-    if !choice.targets.is_empty() {
+    let survey = look.guest.as_ref().map_err(Clone::clone)?;
+    let found = resume::find(parts.guest, &ticket, &survey.agent.boot_id).await?;
+    let mut choice = choose(&look, survey, options)?;
+    if let Some(report) = &found {
+        resume::abide_by(report, &look, &mut choice);
+    }
+    let calls = !choice.targets.is_empty();
+    if calls && found.is_none() {
         readings::settle_before(parts.storage, &mut look).await;
         warn(&look, &choice, listener);
     }
+    if let Some(baseline) = &ticket.baseline {
+        resume::apply(baseline, &mut look);
+    }
     let survey = look.guest.as_ref().map_err(Clone::clone)?;
     let before: Vec<Reading> = look.disks.iter().map(readings::reading_of).collect();
-    let run = match choice.targets.is_empty() {
-        true => None,
-        false => {
+    let run = match (calls, found) {
+        (_, Some(ended)) if ended.state.is(RunState::Ended) => Some(Ok(ended)),
+        (false, _) => None,
+        (true, found) => {
+            if found.is_none() {
+                caller.before(&resume::baseline_of(&look)).await?;
+            }
             let call = Call { guest: parts.guest, vmm: parts.vmm, survey, listener, cancel };
-            match call.run(order(survey, &choice, options)).await {
+            let order = order(&ticket, survey, &choice, options);
+            let called = match found {
+                Some(_) => call.go_on(order).await,
+                None => call.run(order).await,
+            };
+            match called {
                 // Refused before anything began: the VM as a whole has no outcome.
                 Err(trouble) if is_refusal(trouble.kind) => return Err(trouble),
                 other => Some(other),
@@ -57,7 +90,8 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
         Some(Err(trouble)) => (None, Some(trouble)),
         None => (None, None),
     };
-    let began = report.is_some() || trouble.is_some();
+    // What an earlier call of this run freed is in no other account.
+    let began = report.is_some() || trouble.is_some() || ticket.baseline.is_some();
     let after = if began {
         listener.event(TurnEvent::Stage(Stage::Settling));
         readings::settle_down(parts, &look, options).await
@@ -76,7 +110,8 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
         before: &before,
         after: &after,
         datastores: &datastores,
-        alone,
+        // A datastore's room of before an earlier call is not known.
+        alone: ticket.baseline.is_none() && caller.was_alone(),
     };
     let disks = books.disks(parts.storage).await;
     Ok(TurnOutcome {
@@ -104,10 +139,10 @@ fn is_refusal(kind: Kind) -> bool {
     )
 }
 
-fn order(survey: &GuestSurvey, choice: &Choice, options: &TrimOptions) -> TrimOrder {
+fn order(ticket: &Ticket, survey: &GuestSurvey, choice: &Choice, options: &TrimOptions) -> TrimOrder {
     TrimOrder {
-        run_id: uuid::Uuid::new_v4().to_string(),
-        fence: next_fence(0),
+        run_id: ticket.run_id.clone(),
+        fence: ticket.fence,
         boot_id: survey.agent.boot_id.clone(),
         targets: choice.targets.clone(),
         pace: options.pace,

@@ -23,6 +23,8 @@ use crate::{
     },
 };
 
+mod resumed;
+
 const GIB: u64 = 1 << 30;
 
 async fn run_with(
