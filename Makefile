@@ -27,6 +27,12 @@ test: ## install what the rig needs, build, run all tests: unit, loop devices, r
 	$(QUICK) -p trimtab-agent
 	cargo --config 'target.$(TRIPLE).runner="$(CURDIR)/tests/runner"' test --workspace --no-fail-fast
 
+.PHONY: test-packages
+test-packages: ## the packages in a real Debian with systemd as PID 1
+	@tests/setup test-packages
+	cargo build -q -p trimtab-controller
+	cargo --config 'target.$(TRIPLE).runner="$(CURDIR)/tests/runner"' test -p trimtab-tests --test packages --no-fail-fast
+
 .PHONY: agent-quick
 agent-quick: ## build the agent for the rig's guests
 	$(QUICK) -p trimtab-agent
@@ -64,8 +70,9 @@ check: ## formatting, clippy and licences, warnings as errors
 	@tests/setup check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p trimtab-tests --test packages -- -D warnings
 	tests/deny
-	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/runner tests/guest/init tests/guest/build-image tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture packaging/guest/fsfreeze-hook.d/trimtab packaging/build-deb .ci/run
+	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/runner tests/guest/init tests/guest/shell tests/guest/kernel tests/guest/build-image tests/guest/systemd/build-image tests/guest/systemd/init tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture packaging/guest/fsfreeze-hook.d/trimtab packaging/build-deb .ci/run
 
 .PHONY: proto
 proto: ## write the generated code of trimtab.v1 anew

@@ -8,6 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
+use crate::loop_disk::Filesystem;
+
 /// The image's format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
@@ -54,6 +56,8 @@ pub struct DiskSpec {
     create_options: Vec<String>,
     backing: Option<(PathBuf, Format)>,
     image: Option<PathBuf>,
+    copy_of: Option<PathBuf>,
+    filesystem: Option<Filesystem>,
     format_properties: Map<String, Value>,
     pub(super) device_properties: Map<String, Value>,
     pub(super) throttled: bool,
@@ -73,6 +77,8 @@ impl DiskSpec {
             create_options: Vec::new(),
             backing: None,
             image: None,
+            copy_of: None,
+            filesystem: None,
             format_properties: Map::new(),
             device_properties: Map::new(),
             throttled: false,
@@ -148,6 +154,20 @@ impl DiskSpec {
         self
     }
 
+    /// A raw image that starts as a sparse copy of this one.
+    #[must_use]
+    pub fn copy_of(mut self, image: &Path) -> Self {
+        self.copy_of = Some(image.to_path_buf());
+        self
+    }
+
+    /// A raw image that the host makes this filesystem on, with the disk's name as its label.
+    #[must_use]
+    pub fn made_with(mut self, filesystem: Filesystem) -> Self {
+        self.filesystem = Some(filesystem);
+        self
+    }
+
     /// A property of the format's block node, such as `pass-discard-request`.
     #[must_use]
     pub fn format_property(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -185,10 +205,14 @@ impl DiskSpec {
         for option in &self.create_options {
             create.args(["-o", option]);
         }
-        let done =
-            create.arg(&path).arg(self.size_bytes.to_string()).output().context("cannot run qemu-img")?;
-        if !done.status.success() {
-            bail!("qemu-img create {}: {}", path.display(), String::from_utf8_lossy(&done.stderr).trim());
+        run(create.arg(&path).arg(self.size_bytes.to_string()))?;
+        if let Some(image) = &self.copy_of {
+            run(Command::new("cp").arg("--sparse=always").arg(image).arg(&path))?;
+        }
+        if let Some(filesystem) = self.filesystem {
+            let mut words = filesystem.mkfs().split_whitespace();
+            let mut mkfs = Command::new(words.next().unwrap_or_default());
+            run(mkfs.args(words).args(["-L", &self.name]).arg(&path))?;
         }
         Ok(path)
     }
@@ -280,6 +304,19 @@ pub fn allocated_bytes(path: &Path) -> Result<u64> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     file.sync_all()?;
     Ok(file.metadata()?.blocks().saturating_mul(512))
+}
+
+/// Runs a program to its end. Where only root has it in its PATH, there too.
+fn run(command: &mut Command) -> Result<()> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let done = command
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    if !done.status.success() {
+        bail!("{command:?}: {}", String::from_utf8_lossy(&done.stderr).trim());
+    }
+    Ok(())
 }
 
 /// A JSON value as QEMU's comma-separated options have it.

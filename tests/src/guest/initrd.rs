@@ -1,4 +1,5 @@
-//! The initramfs of one guest: the base image, with a small archive in front that holds what this guest gets.
+//! What a guest boots from, and the initramfs of one guest: the base image's, with a small archive in front that holds
+//! what this guest gets.
 //!
 //! The kernel unpacks archives one after another, so a new agent needs no new base.
 
@@ -13,15 +14,43 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::programs;
 
-/// The kernel and the base initramfs, built on the first call of this process if need be.
-pub(super) fn base_image() -> Result<PathBuf> {
-    static IMAGE: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    let image = IMAGE.get_or_init(|| build().map_err(|error| format!("{error:#}")));
-    image.clone().map_err(|error| anyhow!(error))
+/// Which Linux a guest is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Base {
+    /// An initramfs with busybox, some real tools and a shell as PID 1. Boots in ten seconds.
+    Small,
+    /// A Debian with systemd as PID 1, on a disk of its own. Boots in half a minute.
+    Systemd,
 }
 
-fn build() -> Result<PathBuf> {
-    let script = programs::rig_file("guest/build-image");
+/// A base's script is run once in a process.
+static SMALL: Built = OnceLock::new();
+static SYSTEMD: Built = OnceLock::new();
+type Built = OnceLock<std::result::Result<PathBuf, String>>;
+
+impl Base {
+    /// The directory with `vmlinuz` and `initramfs.zst`, built on the first call if need be.
+    pub(super) fn image(self) -> Result<PathBuf> {
+        let (built, script) = match self {
+            Self::Small => (&SMALL, "guest/build-image"),
+            Self::Systemd => (&SYSTEMD, "guest/systemd/build-image"),
+        };
+        let image = built.get_or_init(|| build(script).map_err(|error| format!("{error:#}")));
+        image.clone().map_err(|error| anyhow!(error))
+    }
+
+    /// Where in the initramfs a guest's files are laid.
+    fn files(self) -> &'static Path {
+        match self {
+            Self::Small => Path::new(""),
+            // Its init copies them to the root.
+            Self::Systemd => Path::new("rig"),
+        }
+    }
+}
+
+fn build(script: &str) -> Result<PathBuf> {
+    let script = programs::rig_file(script);
     // Its standard error says what takes long.
     let built = Command::new(&script)
         .stderr(std::process::Stdio::inherit())
@@ -34,21 +63,21 @@ fn build() -> Result<PathBuf> {
 }
 
 /// Writes to `path` an initramfs with `files` (on the host, in the guest) in front of the base.
-pub(super) fn write(path: &Path, files: &[(PathBuf, PathBuf)]) -> Result<()> {
+pub(super) fn write(path: &Path, base: Base, files: &[(PathBuf, PathBuf)]) -> Result<()> {
     let mut archive = Vec::new();
     for (host, guest) in files {
         let content = fs::read(host).with_context(|| format!("cannot read {}", host.display()))?;
         let mode = fs::metadata(host)?.permissions().mode();
-        let name = guest.strip_prefix("/").unwrap_or(guest);
+        let name = base.files().join(guest.strip_prefix("/").unwrap_or(guest));
         for directory in name.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
             if directory != Path::new("") {
                 entry(&mut archive, directory, 0o040_755, &[])?;
             }
         }
-        entry(&mut archive, name, mode, &content)?;
+        entry(&mut archive, &name, mode, &content)?;
     }
     entry(&mut archive, Path::new("TRAILER!!!"), 0, &[])?;
-    let base = fs::read(base_image()?.join("initramfs.zst"))?;
+    let base = fs::read(base.image()?.join("initramfs.zst"))?;
     let mut file = fs::File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     file.write_all(&archive)?;
     file.write_all(&base)?;

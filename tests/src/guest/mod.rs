@@ -18,6 +18,7 @@ pub(crate) mod qemu_ga;
 mod qmp;
 mod shell;
 mod spec;
+mod systemd;
 mod terminal;
 
 use std::fs;
@@ -35,6 +36,7 @@ pub use hybrid::connect as connect_vsock;
 pub use pool::Lease;
 pub use spec::GuestSpec;
 pub(crate) use spec::{KERNEL_ARGUMENTS, Place};
+pub use systemd::root_image;
 pub use terminal::run_on_this_terminal;
 
 use crate::keeper::Keeper;
@@ -88,7 +90,7 @@ impl Guest {
             disks: Mutex::new(Vec::new()),
             boot_id: Mutex::new(boot_id),
             _qemu: qemu,
-            vsock_device: Mutex::new(Some(vsock_device)),
+            vsock_device: Mutex::new(vsock_device),
             _directory: directory,
         };
         guest.adopt_disks(&spec.disks, &images)?;
@@ -278,7 +280,7 @@ pub(crate) struct Prepared {
     pub(crate) place: Place,
     pub(crate) kernel: PathBuf,
     pub(crate) images: Vec<PathBuf>,
-    vsock_device: Keeper,
+    vsock_device: Option<Keeper>,
     directory: Keeper,
 }
 
@@ -286,12 +288,12 @@ impl Prepared {
     pub(crate) fn new(spec: &GuestSpec) -> Result<Self> {
         let place = Place(programs::new_directory()?);
         let directory = Keeper::clean_up(&remove(&place.0))?;
-        let kernel = initrd::base_image()?.join("vmlinuz");
-        initrd::write(&place.initrd(), &spec.all_files()?)?;
+        let kernel = spec.base.image()?.join("vmlinuz");
+        initrd::write(&place.initrd(), spec.base, &spec.all_files()?)?;
         fs::create_dir(place.images())?;
         let images: Vec<PathBuf> =
             spec.disks.iter().map(|disk| disk.create(&place.images())).collect::<Result<_>>()?;
-        let vsock_device = start_vsock_device(&place)?;
+        let vsock_device = if spec.vsock { Some(start_vsock_device(&place)?) } else { None };
         Ok(Self { place, kernel, images, vsock_device, directory })
     }
 }

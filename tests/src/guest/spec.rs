@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::Prepared;
 use super::disk::{DiskSpec, FrontEnd, option_value};
+use super::initrd::Base;
 use crate::programs;
 
 /// Where the agent lies in a guest.
@@ -33,8 +34,11 @@ pub struct GuestSpec {
     pub(crate) memory_mib: u32,
     pub(crate) processors: u8,
     pub(crate) disks: Vec<DiskSpec>,
+    pub(super) base: Base,
+    pub(super) vsock: bool,
     files: Vec<(PathBuf, PathBuf)>,
     agent: bool,
+    smbios: Vec<String>,
 }
 
 impl GuestSpec {
@@ -45,8 +49,11 @@ impl GuestSpec {
             memory_mib: 512,
             processors: 1,
             disks: Vec::new(),
+            base: Base::Small,
+            vsock: true,
             files: Vec::new(),
             agent: true,
+            smbios: Vec::new(),
         }
     }
 
@@ -68,6 +75,20 @@ impl GuestSpec {
     #[must_use]
     pub fn without_agent(mut self) -> Self {
         self.agent = false;
+        self
+    }
+
+    /// A credential for the guest's systemd, in SMBIOS, where a virtualization host has a place for it.
+    #[must_use]
+    pub fn credential(mut self, name: &str, value: &str) -> Self {
+        self.smbios.push(format!("type=11,value=io.systemd.credential:{name}={}", value.replace(',', ",,")));
+        self
+    }
+
+    /// No vsock device, as most machines have none.
+    #[must_use]
+    pub fn without_vsock(mut self) -> Self {
+        self.vsock = false;
         self
     }
 
@@ -123,8 +144,13 @@ impl GuestSpec {
         add("-pidfile", place.pid_file().display().to_string());
 
         let listen = "server=on,wait=off";
-        add("-chardev", format!("socket,id=vsock,path={}", place.vsock_control().display()));
-        add("-device", "vhost-user-vsock-pci,chardev=vsock".into());
+        if self.vsock {
+            add("-chardev", format!("socket,id=vsock,path={}", place.vsock_control().display()));
+            add("-device", "vhost-user-vsock-pci,chardev=vsock".into());
+        }
+        for entry in &self.smbios {
+            add("-smbios", entry.clone());
+        }
         add("-device", "virtio-serial-pci".into());
         add("-chardev", format!("socket,id=shell,path={},{listen}", place.shell().display()));
         add("-device", "virtserialport,chardev=shell,name=trimtab.shell".into());
@@ -133,7 +159,9 @@ impl GuestSpec {
         add("-qmp", format!("unix:{},{listen}", place.qmp().display()));
 
         add("-device", "virtio-scsi-pci,id=scsi".into());
-        for slot in 0..HOT_PLUG_SLOTS {
+        // Each costs udev a while, which the small guest does without.
+        let slots = if self.base == Base::Small { HOT_PLUG_SLOTS } else { 0 };
+        for slot in 0..slots {
             add("-device", format!("pcie-root-port,id=slot{slot},chassis={slot}"));
         }
         let mut sata_port = 0_u8;

@@ -1,0 +1,8 @@
+//! What the packages install, in a real Debian with systemd as PID 1. Needs root, to make its image.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "helpers of tests, which clippy takes for code of a program; an overflow fails the test"
+)]
+
+mod boot;
