@@ -17,7 +17,9 @@
 //! each. `worker` carries runs out. Nothing here speaks to a guest but through `trim`.
 
 pub mod account;
+pub mod classify;
 pub mod limits;
 pub mod metrics;
+pub mod retry;
 pub mod run;
 pub mod store;

@@ -167,8 +167,10 @@ pub struct Claimed {
     pub agent_run_id: String,
     /// Above every one that this run had before; the agent refuses lower ones.
     pub fence: u64,
-    /// 1 for the first.
+    /// Turns that began, this one included: 1 for the first.
     pub attempt: u32,
+    /// Turns that a guard or a gate put off before they began; they cost no attempt.
+    pub put_off: u32,
     /// Of an attempt whose result is not known yet.
     pub baseline: Option<Baseline>,
     /// The window closes then, by the store's clock.

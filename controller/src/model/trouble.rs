@@ -16,6 +16,8 @@ pub enum Kind {
     VmOff,
     /// The VM is paused; a paused guest is not called.
     VmPaused,
+    /// The VM stopped on an I/O error during the trim: the host's storage refused something.
+    VmIoError,
     /// There is no way into the guest: its vsock socket, its CID, or this host's vsock is missing.
     NoLink,
     /// The inventory names no way to an agent, or nothing listens at its end.

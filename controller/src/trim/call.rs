@@ -197,10 +197,15 @@ pub(super) async fn stopped_since<V: Vmm>(vmm: &V) -> Option<Trouble> {
                 .hint("a new trim picks up what was left when it runs again"),
         ),
         VmState::Stopped(why) => Some(
-            Trouble::new(Kind::VmPaused, format!("the VM stopped during the trim ({why})"))
+            Trouble::new(kind_of_stop(&why), format!("the VM stopped during the trim ({why})"))
                 .hint("look at its storage, then resume it: QMP `cont`, or virsh resume"),
         ),
     }
+}
+
+/// "io-error" is QMP's RunState, and what libvirt's VIR_DOMAIN_PAUSED_IOERROR is called here.
+fn kind_of_stop(why: &str) -> Kind {
+    if why == "io-error" { Kind::VmIoError } else { Kind::VmPaused }
 }
 
 fn rebooted() -> Trouble {

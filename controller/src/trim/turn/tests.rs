@@ -227,7 +227,7 @@ async fn a_guest_that_stopped_on_an_io_error_is_told() {
     let vm = healthy();
     vm.script(|s| s.state_after = Some(VmState::Stopped("io-error".into())));
     let outcome = run(&vm).await.unwrap();
-    assert_eq!(outcome.trouble.as_ref().unwrap().kind, Kind::VmPaused);
+    assert_eq!(outcome.trouble.as_ref().unwrap().kind, Kind::VmIoError);
     assert_eq!(outcome.disks[0].ruling.verdict, Verdict::Failed);
 }
 
