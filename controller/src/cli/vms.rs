@@ -35,8 +35,10 @@ pub(super) async fn load(global: &Global, parallel: Option<u16>) -> Result<Known
         inventory: global.inventory.clone(),
         connect: global.connect.clone(),
         parallel,
+        store: None,
     })?;
-    let inventory = Inventory::load(&config.sources).await?;
+    let mut inventory = Inventory::load(&config.sources).await?;
+    config.labels.add_to(&mut inventory.vms);
     Ok(Known { config, inventory, qmp: global.qmp, via: global.via, neighbours: Neighbours::default() })
 }
 

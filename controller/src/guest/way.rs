@@ -159,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn where_there_is_no_agent_qemu_ga_is_named_if_it_can_be_reached() {
         let id = DomainId { uri: Uri::default(), name: "web".into(), uuid: "u".into() };
-        let domain = Domain { id, state: None, link: Link::Missing, disks: Vec::new() };
+        let domain = Domain { id, state: None, link: Link::Missing, disks: Vec::new(), labels: Vec::new() };
         let agent = Some("unix:/nonexistent/vsock".parse().unwrap());
         let plain = Vm { agent, ..Vm::named("web") };
         let managed = Vm { domain: Some(domain), ..plain.clone() };

@@ -3,7 +3,7 @@
 use std::{fs::File, path::Path, process::Command};
 
 use super::{
-    Failed, child, file,
+    Failed, child, file, identity,
     mounts::{self, Mount},
     underneath::{self, Roots},
 };
@@ -32,8 +32,10 @@ pub(super) fn of(path: &Path) -> Result<Datastore, Failed> {
 fn measured(path: &Path, mount: Mount) -> Result<Datastore, Failed> {
     let filesystem = rustix::fs::statvfs(path).map_err(std::io::Error::from)?;
     let underneath = underneath::of(&Roots::default(), &mount);
+    let identity = identity::of(Path::new("/"), &mount, &crate::host::id());
     Ok(Datastore {
         id: mount.device,
+        identity,
         path: mount.path,
         fs_type: mount.fs_type,
         options: mount.options,

@@ -8,6 +8,7 @@
 mod child;
 mod datastore;
 mod file;
+mod identity;
 mod mounts;
 mod qcow2;
 mod underneath;

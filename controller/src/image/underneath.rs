@@ -45,7 +45,8 @@ pub(super) fn of(roots: &Roots, mount: &Mount) -> Underneath {
     number.and_then(|number| disk(roots, &number)).unwrap_or_default()
 }
 
-fn number_of(source: &Path) -> Option<String> {
+/// A block device's number, "8:1"; `None` for anything else.
+pub(super) fn number_of(source: &Path) -> Option<String> {
     if !source.is_absolute() {
         return None;
     }

@@ -28,6 +28,11 @@ pub(super) async fn read(sources: &Sources) -> Result<Vec<Domain>, (Uri, Trouble
 pub(super) fn join(vms: &mut Vec<Vm>, domains: Vec<Domain>) {
     for domain in domains {
         if let Some(vm) = vms.iter_mut().find(|vm| vm.name == domain.id.name && vm.domain.is_none()) {
+            for label in &domain.labels {
+                if !vm.labels.contains(label) {
+                    vm.labels.push(label.clone());
+                }
+            }
             vm.domain = Some(domain);
             continue;
         }
@@ -37,7 +42,7 @@ pub(super) fn join(vms: &mut Vec<Vm>, domains: Vec<Domain>) {
             true => domain.id.uuid.clone(),
             false => shown,
         };
-        vms.push(Vm { domain: Some(domain), ..Vm::named(name) });
+        vms.push(Vm { labels: domain.labels.clone(), domain: Some(domain), ..Vm::named(name) });
     }
 }
 
@@ -51,7 +56,13 @@ mod tests {
 
     fn domain(name: &str) -> Domain {
         let id = DomainId { uri: Uri::default(), name: name.into(), uuid: format!("uuid of {name}") };
-        Domain { id, state: Some(VmState::Off), link: Link::Missing, disks: Vec::new() }
+        Domain {
+            id,
+            state: Some(VmState::Off),
+            link: Link::Missing,
+            disks: Vec::new(),
+            labels: vec!["prod".into(), "x".into()],
+        }
     }
 
     #[test]
@@ -65,7 +76,7 @@ mod tests {
             vms.iter().map(|vm| (vm.name.as_str(), vm.domain.is_some(), vm.labels.len())).collect();
         assert_eq!(
             said,
-            [("web", true, 1), ("plain", false, 0), ("db", true, 0), ("x\\x1b[2J", true, 0)],
+            [("web", true, 2), ("plain", false, 0), ("db", true, 2), ("x\\x1b[2J", true, 2)],
             "a name that a terminal would obey is escaped"
         );
     }

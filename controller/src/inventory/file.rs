@@ -12,13 +12,13 @@ use toml::Spanned;
 
 use crate::{
     blocking,
-    config::not_understood,
     model::{
         endpoint::Endpoint,
         image::{Format, Image},
         trouble::{Kind, Trouble},
         vm::{DeclaredDisk, Via, Vm},
     },
+    toml_text::{TomlText, is_label},
 };
 
 /// No inventory is larger: ten thousand VMs take a tenth of it.
@@ -101,27 +101,14 @@ struct Parsed {
 }
 
 /// One file while it is read.
-struct Reader<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
+struct Reader<'a>(TomlText<'a>);
 
 impl Reader<'_> {
-    fn line_at(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1)
-    }
-
-    fn error(&self, offset: usize, key: &str, what: impl std::fmt::Display) -> Trouble {
-        let line = self.line_at(offset);
-        Trouble::new(Kind::Config, format!("{}:{line}: {key}: {what}", self.path.display()))
-    }
-
     fn absolute<'p>(&self, key: &str, path: &'p Spanned<PathBuf>) -> Result<&'p PathBuf, Trouble> {
         match path.get_ref().is_absolute() {
             true => Ok(path.get_ref()),
-            false => Err(self.error(
-                path.span().start,
+            false => Err(self.0.error(
+                path,
                 key,
                 format_args!("{:?} is not an absolute path", path.get_ref().display().to_string()),
             )),
@@ -132,8 +119,8 @@ impl Reader<'_> {
         let text = name.get_ref();
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if text.is_empty() || text.len() > MAX_NAME || !text.chars().all(fits) {
-            return Err(self.error(
-                name.span().start,
+            return Err(self.0.error(
+                name,
                 "name",
                 format_args!(
                     "{text:?} is no name of a VM: 1 to {MAX_NAME} of letters, digits, '.', '_' and '-'"
@@ -148,7 +135,7 @@ impl Reader<'_> {
         let shown = text.get_ref();
         if shown.is_empty() || shown.chars().any(char::is_control) {
             let what = format!("{shown:?} is empty or has control characters");
-            return Err(self.error(text.span().start, key, what));
+            return Err(self.0.error(text, key, what));
         }
         Ok(shown.clone())
     }
@@ -156,17 +143,17 @@ impl Reader<'_> {
     /// A text that can be one term of `--select`.
     fn label(&self, label: &Spanned<String>) -> Result<String, Trouble> {
         let text = self.shown("labels", label)?;
-        if text.contains(char::is_whitespace) {
-            return Err(self.error(label.span().start, "labels", format!("{text:?} has a space in it")));
+        match is_label(&text) {
+            true => Ok(text),
+            false => Err(self.0.error(label, "labels", format_args!("{text:?} has a space in it"))),
         }
-        Ok(text)
     }
 
     fn disk(&self, table: &DiskTable) -> Result<DeclaredDisk, Trouble> {
         let format = Format::parse(table.format.get_ref());
         if let Format::Other(other) = &format {
             let what = format_args!("{other:?} is not known: raw or qcow2").to_string();
-            return Err(self.error(table.format.span().start, "format", what));
+            return Err(self.0.error(&table.format, "format", what));
         }
         let path = self.absolute("image", &table.image)?.clone();
         Ok(DeclaredDisk {
@@ -179,7 +166,7 @@ impl Reader<'_> {
     fn vm(&self, table: &VmTable) -> Result<Vm, Trouble> {
         let agent = table.agent.as_ref().map(|agent| {
             let parsed = agent.get_ref().parse::<Endpoint>();
-            parsed.map_err(|error| self.error(agent.span().start, "agent", error))
+            parsed.map_err(|error| self.0.error(agent, "agent", error))
         });
         let qmp = table.qmp.as_ref().map(|qmp| self.absolute("qmp", qmp).cloned());
         Ok(Vm {
@@ -194,14 +181,15 @@ impl Reader<'_> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Parsed, Trouble> {
-    let reader = Reader { path, text };
-    let file: FileTable = toml::from_str(text).map_err(|error| not_understood(path, text, &error))?;
+    let text = TomlText { path, text };
+    let file: FileTable = text.parse()?;
+    let reader = Reader(text);
     let mut vms: Vec<Vm> = Vec::new();
     for table in &file.vm {
         let vm = reader.vm(table)?;
         if vms.iter().any(|known| known.name == vm.name) {
             let what = format_args!("{:?} stands here a second time", vm.name).to_string();
-            return Err(reader.error(table.name.span().start, "name", what));
+            return Err(text.error(&table.name, "name", what));
         }
         vms.push(vm);
     }
@@ -209,7 +197,7 @@ fn parse(path: &Path, text: &str) -> Result<Parsed, Trouble> {
         .vm
         .iter()
         .flat_map(|vm| &vm.disk)
-        .map(|disk| (reader.line_at(disk.image.span().start), disk.image.get_ref().clone()))
+        .map(|disk| (text.line_at(disk.image.span().start), disk.image.get_ref().clone()))
         .collect();
     Ok(Parsed { vms, images })
 }

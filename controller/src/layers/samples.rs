@@ -104,6 +104,7 @@ impl Sample {
 fn a_datastore() -> Datastore {
     Datastore {
         id: "8:1".into(),
+        identity: "ext4:uuid@host".into(),
         path: "/guests".into(),
         fs_type: "ext4".into(),
         options: "rw,relatime".into(),

@@ -95,8 +95,8 @@ impl Libvirt {
                 let id = DomainId { uri: uri.clone(), name: domain.name()?, uuid: domain.uuid()? };
                 let Ok((state, reason)) = domain.state() else { continue };
                 let described = domain.xml(Which::Current).ok().and_then(|text| xml::domain(&text).ok());
-                let Described { link, disks } = described.unwrap_or_default();
-                all.push(Domain { id, state: said::state(state, reason), link, disks });
+                let Described { link, disks, labels } = described.unwrap_or_default();
+                all.push(Domain { id, state: said::state(state, reason), link, disks, labels });
             }
             all.sort_by(|one, other| one.id.name.cmp(&other.id.name));
             Ok(all)

@@ -11,6 +11,7 @@
 //! ```
 
 pub(super) mod edit;
+mod labels;
 mod pci;
 mod source;
 
@@ -45,6 +46,8 @@ pub struct Described {
     pub link: Link,
     /// Read-write, with a medium that stays.
     pub disks: Vec<HostDisk>,
+    /// What its owner wrote into its metadata for `--select label=…`.
+    pub labels: Vec<String>,
 }
 
 /// Why a text is no domain's XML.
@@ -72,7 +75,7 @@ pub fn domain(text: &str) -> Result<Described, NotADomain> {
     let devices = child(root, "devices");
     let controllers = Controllers { devices, buses: pci::Buses::of(devices) };
     let disks = named(devices, "disk").take(MAX_DISKS).filter_map(|one| disk(one, &controllers)).collect();
-    Ok(Described { link: link(root), disks })
+    Ok(Described { link: link(root), disks, labels: labels::labels(root) })
 }
 
 /// Whether a `<domainsnapshot>` keeps something inside of an image, rather than in a file of its own.

@@ -119,8 +119,10 @@ pub struct Place {
 /// What images share the room of: a host filesystem, or a pool of volumes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Datastore {
-    /// The same for all images on it: "8:1" of its superblock, or of the pool's device.
+    /// The same for all images on it, while this host is up: "8:1" of its superblock, or of the pool's device.
     pub id: String,
+    /// The same for as long as it exists, and over hosts that share it: "nfs:server:/export", "ext4:UUID@MACHINE-ID".
+    pub identity: String,
     /// Its mount point, or the pool's device.
     pub path: PathBuf,
     /// "ext4", "xfs", "btrfs", "nfs4", … as mountinfo says; "thin-pool".
@@ -179,6 +181,7 @@ mod tests {
     fn mount_options() {
         let store = |options: &str| Datastore {
             id: "8:1".into(),
+            identity: "nfs:server:/export".into(),
             path: "/guests".into(),
             fs_type: "nfs4".into(),
             options: options.into(),

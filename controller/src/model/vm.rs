@@ -23,7 +23,7 @@ pub struct Vm {
     pub domain: Option<Domain>,
     /// QEMU's monitor socket.
     pub qmp: Option<PathBuf>,
-    /// What `--select label=…` looks at.
+    /// What `--select label=…` looks at: the file's, the domain's, and trimtab.toml's.
     pub labels: Vec<String>,
     /// What the inventory says of its disks.
     pub disks: Vec<DeclaredDisk>,
@@ -103,4 +103,6 @@ pub struct Domain {
     pub link: Link,
     /// Its disks; none where its XML could not be understood.
     pub disks: Vec<HostDisk>,
+    /// Those of its metadata.
+    pub labels: Vec<String>,
 }

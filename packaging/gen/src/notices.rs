@@ -49,7 +49,8 @@ pub(crate) fn write(file: &Path, also: &[PathBuf], options: &[String]) -> anyhow
     crates.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     let mut text = document(&crates)?;
     for path in also {
-        let more = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let more =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         write!(text, "\n{RULE}\n\n{more}")?;
     }
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))

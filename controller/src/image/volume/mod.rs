@@ -51,6 +51,7 @@ pub(super) fn place(number: &Number) -> Place {
 pub(super) fn datastore(pool: &ThinPool) -> Datastore {
     Datastore {
         id: pool.id.clone(),
+        identity: format!("thin-pool:{}@{}", pool.name, crate::host::id()),
         path: Path::new("/dev/mapper").join(&pool.name),
         fs_type: "thin-pool".to_owned(),
         options: String::new(),

@@ -16,7 +16,7 @@ use crate::{
 fn domain(name: &str, state: VmState, link: Link, images: &[&str]) -> Vm {
     let id = DomainId { uri: Uri::default(), name: name.into(), uuid: "u".into() };
     let disks = images.iter().map(|image| host_disk("d", image)).collect();
-    Vm { domain: Some(Domain { id, state: Some(state), link, disks }), ..Vm::named(name) }
+    Vm { domain: Some(Domain { id, state: Some(state), link, disks, labels: Vec::new() }), ..Vm::named(name) }
 }
 
 #[test]
