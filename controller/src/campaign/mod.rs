@@ -18,8 +18,10 @@
 
 pub mod account;
 pub mod classify;
+pub mod gate;
 pub mod limits;
 pub mod metrics;
 pub mod retry;
 pub mod run;
 pub mod store;
+pub mod worker;

@@ -115,6 +115,7 @@ impl Books<'_> {
         DiskOutcome {
             host: disk.host.clone(),
             guest_disk: look.guest_disk(disk).map(|device| device.name.clone()),
+            datastore: disk.datastore().cloned(),
             fs_types: self.fs_types(disk),
             paired_by: disk.guest.map(|(_, by)| by),
             confirmation,

@@ -45,6 +45,8 @@ pub struct DiskOutcome {
     pub host: HostDisk,
     /// The guest's name for it.
     pub guest_disk: Option<String>,
+    /// Where its image lies.
+    pub datastore: Option<Datastore>,
     /// The types of the filesystems on it.
     pub fs_types: Vec<String>,
     /// What tied the two.

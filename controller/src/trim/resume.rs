@@ -13,17 +13,19 @@ use std::future::Future;
 use trimtab_proto::words::FilesystemState;
 
 use crate::{
+    ledger::account::{GuestSide, Reading, account},
     model::{
         baseline::{Baseline, BaselineDisk},
-        disk::DiskCounters,
+        disk::{DiskCounters, HostDisk},
+        image::{Allocation, Datastore, Format},
         run::{RunReport, Target},
         trouble::{Kind, Trouble},
     },
     trim::{
         call::first_fence,
         choose::{Choice, Decision},
-        look::Look,
-        ports::Guest,
+        look::{Look, Parts, allocation},
+        ports::{Guest, Storage, Vmm},
     },
 };
 
@@ -145,4 +147,48 @@ pub(super) fn baseline_of(look: &Look) -> Baseline {
         })
     });
     Baseline { disks: disks.collect() }
+}
+
+/// A disk of a run whose result cannot be had any more.
+#[derive(Clone, Debug)]
+pub struct LostDisk {
+    /// The hypervisor's view.
+    pub host: HostDisk,
+    /// Where its image lies.
+    pub datastore: Option<Datastore>,
+    /// What its allocation fell by since the baseline; `None` where the image is another one, or cannot be read.
+    pub freed_bytes: Option<i64>,
+}
+
+/// What came back of a run whose guest cannot be asked: the host's own figures do not depend on it. Nothing where the
+/// hypervisor cannot be asked either.
+pub async fn lost<G: Guest, V: Vmm, S: Storage>(
+    parts: &Parts<'_, G, V, S>,
+    baseline: &Baseline,
+) -> Vec<LostDisk> {
+    let Ok(view) = parts.vmm.look().await else { return Vec::new() };
+    let mut disks = Vec::new();
+    for host in view.disks {
+        let Some(image) = host.image.clone() else { continue };
+        let Ok(now) = allocation_of(parts.storage, &host).await else { continue };
+        let Some(kept) = baseline.of(&host.device, now.file) else { continue };
+        let before = Reading { allocated_bytes: kept.allocated_bytes, ..Reading::default() };
+        let after = Reading { allocated_bytes: now.allocated_bytes, ..Reading::default() };
+        disks.push(LostDisk {
+            datastore: parts.storage.datastore(&image).await.ok().flatten(),
+            freed_bytes: account(&before, &after, &GuestSide::default(), None).freed_bytes,
+            host,
+        });
+    }
+    disks
+}
+
+async fn allocation_of<S: Storage>(storage: &S, host: &HostDisk) -> Result<Allocation, Trouble> {
+    let image =
+        host.image.as_ref().ok_or_else(|| Trouble::new(Kind::Image, "it has no image on this host"))?;
+    let header = match image.format {
+        Format::Qcow2 => Some(storage.qcow2_header(image).await?),
+        Format::Raw | Format::Other(_) => None,
+    };
+    allocation(storage, image, host, header.as_ref()).await
 }

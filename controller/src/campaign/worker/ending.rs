@@ -1,0 +1,175 @@
+//! What becomes of a claimed run when its turn is over. Pure.
+//!
+//! ```text
+//! another's now ──> drop           ended by itself ──> as classify and retry say
+//! cancelled by the window, an order or the worker's end ──> back to wait; what it did counts now
+//! nobody knows what the guest did ──> back to wait with its baseline, so that its result is fetched
+//! ```
+
+use std::time::Duration;
+
+use trimtab_proto::words::StopReason;
+
+use super::stop::Stop;
+use crate::{
+    campaign::{
+        classify::{Classified, Outlook, classify},
+        retry::{self, Next, Tries},
+        run::{Claimed, Class, DiskResult, Later, RunResult, Wait},
+    },
+    model::{image::Datastore, trouble::Trouble},
+    trim::outcome::{DiskOutcome, TurnOutcome},
+};
+
+/// What the store is told.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Ending {
+    /// The run is over.
+    Finish(RunResult),
+    /// It goes back to wait.
+    Later(Later),
+    /// Nothing: it is not ours.
+    Drop,
+}
+
+/// A turn that is over.
+pub(super) struct Over<'a> {
+    pub(super) claimed: &'a Claimed,
+    pub(super) turn: &'a Result<TurnOutcome, Trouble>,
+    /// Why it was cancelled, if it was.
+    pub(super) stop: Option<Stop>,
+    /// The store has a baseline of this claim's own.
+    pub(super) has_begun: bool,
+    pub(super) took: Duration,
+    /// What a lost run's disks came to by the host's own reading, where the turn itself could not say.
+    pub(super) lost: Vec<DiskResult>,
+    /// Any number.
+    pub(super) chance: u32,
+}
+
+impl Over<'_> {
+    /// What becomes of the run.
+    pub(super) fn ending(&self, identity: impl Fn(&Datastore) -> String) -> Ending {
+        let classified = classify(self.turn);
+        let result = |class| self.result(class, &classified, &identity);
+        if self.stop == Some(Stop::Gone) {
+            return Ending::Drop;
+        }
+        let outlook = self.outlook(&classified);
+        match (outlook, self.stop) {
+            (Outlook::Over(class), _) => Ending::Finish(result(class)),
+            (Outlook::Partial(class), why) => Ending::Later(Later {
+                after: Duration::ZERO,
+                why: waits_for(why),
+                text: stopped_text(why).to_owned(),
+                done: Some(result(class)),
+            }),
+            // Cancelled before it was at its end, whatever the turn says of that.
+            (outlook, Some(why)) => Ending::Later(Later {
+                after: Duration::ZERO,
+                why: waits_for(Some(why)),
+                text: stopped_text(Some(why)).to_owned(),
+                done: self.is_known(outlook).then(|| result(class_of(outlook))),
+            }),
+            (outlook, None) => {
+                match retry::next(outlook, self.tries(), self.claimed.limits.retries, self.chance) {
+                    Next::Finish(class) => Ending::Finish(result(class)),
+                    Next::Later { why, after, new_agent_run } => Ending::Later(Later {
+                        after,
+                        why,
+                        text: classified.text.clone().unwrap_or_else(|| "it is tried again".to_owned()),
+                        done: (new_agent_run && self.is_known(outlook)).then(|| result(class_of(outlook))),
+                    }),
+                }
+            }
+        }
+    }
+
+    fn tries(&self) -> Tries {
+        Tries { attempt: self.claimed.attempt, put_off: self.claimed.put_off.saturating_add(1) }
+    }
+
+    /// An agent that stopped since its caller had gone is no failure where that caller was a worker before this one.
+    fn outlook(&self, classified: &Classified) -> Outlook {
+        let report = self.turn.as_ref().ok().and_then(|outcome| outcome.run.as_ref());
+        let left_alone = report
+            .and_then(|report| report.stop)
+            .is_some_and(|stop| stop.is(StopReason::CallerGone) || stop.is(StopReason::Cancelled));
+        match classified.outlook {
+            Outlook::Again(class) if self.claimed.baseline.is_some() && left_alone => Outlook::Partial(class),
+            outlook => outlook,
+        }
+    }
+
+    /// Whether the agent's run of this claim has a known end, so that its account can be closed. A turn that could not even
+    /// look says nothing of an earlier call.
+    fn is_known(&self, outlook: Outlook) -> bool {
+        match self.turn {
+            // There will be no one to fetch for whom a person has sent away.
+            Ok(_) => !matches!(outlook, Outlook::Fetch(_)) || self.stop == Some(Stop::Ordered),
+            Err(_) => self.claimed.baseline.is_none() && self.has_begun,
+        }
+    }
+
+    fn result(
+        &self,
+        class: Class,
+        classified: &Classified,
+        identity: &impl Fn(&Datastore) -> String,
+    ) -> RunResult {
+        let disks = match self.turn {
+            Ok(outcome) => outcome.disks.iter().map(|disk| disk_result(disk, identity)).collect(),
+            Err(_) => self.lost.clone(),
+        };
+        RunResult {
+            class,
+            disks,
+            text: classified.text.clone(),
+            kind: classified.kind,
+            layer: classified.layer,
+            duration_ms: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+fn class_of(outlook: Outlook) -> Class {
+    match outlook {
+        Outlook::Over(class)
+        | Outlook::NotNow(class)
+        | Outlook::Again(class)
+        | Outlook::Fetch(class)
+        | Outlook::Partial(class) => class,
+    }
+}
+
+fn waits_for(stop: Option<Stop>) -> Wait {
+    match stop {
+        Some(Stop::Window) => Wait::Window,
+        Some(Stop::Ordered) => Wait::Campaign,
+        Some(Stop::Leaving | Stop::Gone) | None => Wait::Room,
+    }
+}
+
+fn stopped_text(stop: Option<Stop>) -> &'static str {
+    match stop {
+        Some(Stop::Window) => "its window closed",
+        Some(Stop::Ordered) => "the campaign was stopped",
+        Some(Stop::Leaving) => "its worker ended",
+        Some(Stop::Gone) | None => "it was cancelled on the way",
+    }
+}
+
+fn disk_result(disk: &DiskOutcome, identity: &impl Fn(&Datastore) -> String) -> DiskResult {
+    let held = disk.findings.iter().filter_map(|finding| finding.held_bytes).max();
+    DiskResult {
+        name: disk.guest_disk.clone().unwrap_or_else(|| disk.host.name().to_owned()),
+        image: disk.host.image.as_ref().map(|image| image.path.display().to_string()),
+        datastore: disk.datastore.as_ref().map(identity),
+        verdict: disk.ruling.verdict,
+        freed_bytes: disk.ledger.freed_bytes,
+        held_bytes: held,
+    }
+}
+
+#[cfg(test)]
+mod tests;

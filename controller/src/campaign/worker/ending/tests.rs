@@ -1,0 +1,157 @@
+//! What becomes of a run, by how its turn ended and who wanted it to.
+
+use tokio::sync::watch;
+use trimtab_proto::words::{FilesystemState, RunState, Wire};
+
+use super::*;
+use crate::{
+    campaign::{limits::Limits, run::VmKey},
+    layers::samples::Sample,
+    model::{
+        baseline::Baseline,
+        run::{RunEvent, RunReport},
+        trouble::Kind,
+    },
+    trim::{
+        fakes::{FakeVm, report},
+        look::Parts,
+        neighbours::Neighbours,
+        options::TrimOptions,
+        turn::turn,
+    },
+};
+
+const FREED: i64 = 4 << 30;
+
+/// A turn that freed 4 GiB, and whose agent ended it for this reason.
+fn turned(stop: StopReason) -> Result<TurnOutcome, Trouble> {
+    let mut end = RunReport { stop: Some(Wire::Known(stop)), ..report(RunState::Ended, 20 << 30) };
+    if stop != StopReason::Done {
+        end.filesystems[0].state = Wire::Known(FilesystemState::Partial);
+    }
+    let vm = FakeVm::new(Sample::raw());
+    vm.script(|s| {
+        s.streams.push_back(vec![Ok(RunEvent::End(end))]);
+        s.allocated_after = 26 << 30;
+    });
+    let neighbours = Neighbours::default();
+    let parts = Parts { name: "vm", guest: &vm, vmm: &vm, storage: &vm, neighbours: &neighbours };
+    let (_keep, cancel) = watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.unwrap().block_on(turn(&parts, &TrimOptions::default(), true, &|_| {}, cancel))
+}
+
+fn trouble(kind: Kind) -> Result<TurnOutcome, Trouble> {
+    Err(Trouble::new(kind, "what happened"))
+}
+
+/// A run that was lost on its way.
+fn lost_on_the_way() -> Result<TurnOutcome, Trouble> {
+    let outcome = turned(StopReason::Done).unwrap();
+    let trouble = Some(Trouble::new(Kind::AgentLost, "the connection broke"));
+    Ok(TurnOutcome { trouble, run: None, ..outcome })
+}
+
+fn claimed(baseline: Option<Baseline>) -> Claimed {
+    Claimed {
+        run: 1,
+        campaign: 1,
+        vm: VmKey { host: "h".into(), name: "vm".into(), uuid: None },
+        agent_run_id: "r".into(),
+        fence: 1,
+        attempt: 1,
+        put_off: 0,
+        baseline,
+        until: None,
+        remaining: None,
+        limits: Limits::default(),
+    }
+}
+
+/// Class or wait, and the bytes that are counted now; `None`: nothing is counted, and the agent's run stays.
+type Short = (Result<Class, Wait>, Option<i64>);
+
+fn freed(result: &RunResult) -> i64 {
+    result.disks.iter().filter_map(|disk| disk.freed_bytes).sum()
+}
+
+fn ended(
+    turn: &Result<TurnOutcome, Trouble>,
+    stop: Option<Stop>,
+    was_called_before: bool,
+    has_begun: bool,
+) -> Option<Short> {
+    let claimed = claimed(was_called_before.then(Baseline::default));
+    let over =
+        Over { claimed: &claimed, turn, stop, has_begun, took: Duration::ZERO, lost: Vec::new(), chance: 7 };
+    match over.ending(|datastore| datastore.id.clone()) {
+        Ending::Drop => None,
+        Ending::Finish(result) => Some((Ok(result.class), Some(freed(&result)))),
+        Ending::Later(later) => Some((Err(later.why), later.done.as_ref().map(freed))),
+    }
+}
+
+#[test]
+fn what_becomes_of_a_run() {
+    let done = turned(StopReason::Done);
+    let cancelled = turned(StopReason::Cancelled);
+    let left = turned(StopReason::CallerGone);
+    let (window, leaving, ordered) = (Some(Stop::Window), Some(Stop::Leaving), Some(Stop::Ordered));
+    for (name, turn, stop, called_before, expected) in [
+        ("its whole way", &done, None, false, (Ok(Class::Reclaimed), Some(FREED))),
+        ("the end came before the cancel", &done, ordered, false, (Ok(Class::Reclaimed), Some(FREED))),
+        ("the window's end", &cancelled, window, false, (Err(Wait::Window), Some(FREED))),
+        ("the worker's end", &cancelled, leaving, false, (Err(Wait::Room), Some(FREED))),
+        ("an abort", &cancelled, ordered, false, (Err(Wait::Campaign), Some(FREED))),
+        ("the agent heard nothing", &left, None, false, (Err(Wait::Retry), Some(FREED))),
+        ("for a worker before this one", &left, None, true, (Err(Wait::Room), Some(FREED))),
+        ("lost: to be fetched", &lost_on_the_way(), None, false, (Err(Wait::Retry), None)),
+        ("lost while the worker ends", &lost_on_the_way(), leaving, false, (Err(Wait::Room), None)),
+        (
+            "lost, and nobody fetches it",
+            &lost_on_the_way(),
+            ordered,
+            false,
+            (Err(Wait::Campaign), Some(FREED)),
+        ),
+        ("a guard", &trouble(Kind::VmPaused), None, false, (Err(Wait::Guard), None)),
+        ("a guard over a lost run", &trouble(Kind::VmPaused), None, true, (Err(Wait::Guard), None)),
+        ("silent over a lost run", &trouble(Kind::AgentSilent), None, true, (Err(Wait::Retry), None)),
+        ("off", &trouble(Kind::VmOff), None, false, (Ok(Class::Away), Some(0))),
+        ("not begun", &trouble(Kind::Interrupted), leaving, false, (Err(Wait::Room), None)),
+    ] {
+        assert_eq!(ended(turn, stop, called_before, false), Some(expected), "{name}");
+    }
+    assert_eq!(ended(&done, Some(Stop::Gone), false, true), None, "it is another's");
+}
+
+#[test]
+fn what_was_refused_has_a_known_end() {
+    let busy = trouble(Kind::Busy);
+    assert_eq!(
+        ended(&busy, None, false, true),
+        Some((Err(Wait::Guard), Some(0))),
+        "its baseline is given up"
+    );
+    assert_eq!(ended(&busy, None, true, true), Some((Err(Wait::Guard), None)), "an earlier call's is kept");
+}
+
+#[test]
+fn the_last_attempt_is_the_end() {
+    let claimed = Claimed { attempt: 3, ..claimed(None) };
+    let turn = lost_on_the_way();
+    let over = Over {
+        claimed: &claimed,
+        turn: &turn,
+        stop: None,
+        has_begun: true,
+        took: Duration::from_secs(2),
+        lost: Vec::new(),
+        chance: 0,
+    };
+    let Ending::Finish(result) = over.ending(|datastore| format!("store {}", datastore.id)) else {
+        panic!("it goes on")
+    };
+    assert_eq!((result.class, result.duration_ms, freed(&result)), (Class::Failed, 2000, FREED));
+    assert!(result.disks[0].datastore.as_ref().unwrap().starts_with("store "), "{:?}", result.disks);
+}

@@ -1,0 +1,189 @@
+//! One claimed run: its turn, and what the store is told of it.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::{
+    ending::{Ending, Over},
+    persist::Persist,
+    said::{Listener, Said},
+    stop::{Stop, Switch},
+    vms::{ReachedBy, Vms},
+};
+use crate::{
+    campaign::{
+        run::{Baseline, Claimed, Counted, DiskResult, Instruction},
+        store::Store,
+    },
+    ledger::verdict::Verdict,
+    model::trouble::{Kind, Trouble},
+    trim::{
+        event::TurnEvent,
+        options::TrimOptions,
+        outcome::TurnOutcome,
+        resume::{Caller, Ticket, lost},
+        turn::turn_for,
+    },
+};
+
+/// A run and all that its turn needs.
+pub(super) struct One<S, V> {
+    pub(super) claimed: Claimed,
+    pub(super) store: Arc<S>,
+    pub(super) vms: Arc<V>,
+    pub(super) persist: Persist,
+    pub(super) listener: Arc<dyn Listener>,
+    pub(super) switch: Arc<Switch>,
+}
+
+impl<S: Store, V: Vms> One<S, V> {
+    /// Has its turn, and tells the store; returns when the store has taken it.
+    pub(super) async fn carry_out(self) {
+        self.listener.say(Said::Begins(&self.claimed));
+        let began = Instant::now();
+        let reached = self.vms.reach(&self.claimed.vm).await;
+        let keeper = Keeper { one: &self, has_begun: AtomicBool::new(false) };
+        let turn = match &reached {
+            Ok(reached) => self.turn_within_the_window(&keeper, reached).await,
+            Err(trouble) => Err(trouble.clone()),
+        };
+        self.listener.say(Said::Turned(&self.claimed.vm, &turn));
+        let lost = match (&turn, &reached, &self.claimed.baseline) {
+            (Err(_), Ok(reached), Some(baseline)) => self.lost(reached, baseline).await,
+            _ => Vec::new(),
+        };
+        let over = Over {
+            claimed: &self.claimed,
+            turn: &turn,
+            stop: self.switch.stopped(),
+            has_begun: keeper.has_begun.load(Ordering::Relaxed),
+            took: began.elapsed(),
+            lost,
+            chance: chance(),
+        };
+        let ending = over.ending(|datastore| self.vms.identity(datastore));
+        self.tell(&ending).await;
+    }
+
+    async fn turn_within_the_window(
+        &self,
+        keeper: &Keeper<'_, S, V>,
+        reached: &ReachedBy<V>,
+    ) -> Result<TurnOutcome, Trouble> {
+        let listener = |event: TurnEvent| {
+            if let TurnEvent::Stage(stage) = event {
+                self.switch.at(stage.as_str());
+            }
+        };
+        let claimed = &self.claimed;
+        let ticket = Ticket {
+            run_id: claimed.agent_run_id.clone(),
+            fence: claimed.fence,
+            baseline: claimed.baseline.clone(),
+        };
+        let options = TrimOptions {
+            pace: claimed.limits.pace,
+            deadline: Duration::from_secs(claimed.limits.deadline_secs.max(1)),
+            ..TrimOptions::default()
+        };
+        let parts = reached.parts();
+        let turn = turn_for(keeper, ticket, &parts, &options, &listener, self.switch.cancelled());
+        let mut turn = std::pin::pin!(AssertUnwindSafe(turn).catch_unwind());
+        let closes = async {
+            match claimed.remaining {
+                Some(remaining) => tokio::time::sleep(remaining).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = &mut turn => ended,
+            () = closes => {
+                self.switch.stop(Stop::Window);
+                turn.await
+            }
+        };
+        ended.unwrap_or_else(|_| {
+            // The panic's own message is already on stderr.
+            Err(Trouble::new(Kind::Internal, "this VM's turn ended without a result")
+                .hint("this is a defect of trimtab: please report it"))
+        })
+    }
+
+    /// What a run whose result cannot be had came to, by the host's own reading.
+    async fn lost(&self, reached: &ReachedBy<V>, baseline: &Baseline) -> Vec<DiskResult> {
+        let disks = lost(&reached.parts(), baseline).await;
+        let result = disks.into_iter().map(|disk| DiskResult {
+            name: disk.host.name().to_owned(),
+            image: disk.host.image.as_ref().map(|image| image.path.display().to_string()),
+            datastore: disk.datastore.as_ref().map(|datastore| self.vms.identity(datastore)),
+            verdict: Verdict::Failed,
+            freed_bytes: disk.freed_bytes,
+            held_bytes: None,
+        });
+        result.collect()
+    }
+
+    async fn tell(&self, ending: &Ending) {
+        let claimed = &self.claimed;
+        let told = match ending {
+            Ending::Finish(result) => {
+                self.persist.until_answered(|| self.store.finish(claimed, result)).await
+            }
+            Ending::Later(later) => self.persist.until_answered(|| self.store.later(claimed, later)).await,
+            Ending::Drop => Ok(Counted::Fenced),
+        };
+        self.listener.say(match (told, ending) {
+            (Ok(Counted::Counted | Counted::AlreadyCounted), Ending::Finish(result)) => {
+                Said::Ended(claimed, result)
+            }
+            (Ok(Counted::Counted | Counted::AlreadyCounted), Ending::Later(later)) => {
+                Said::PutBack(claimed, later.why, &later.text)
+            }
+            _ => Said::Dropped(claimed),
+        });
+    }
+}
+
+/// Has the baseline stored before the guest is called.
+struct Keeper<'a, S, V> {
+    one: &'a One<S, V>,
+    has_begun: AtomicBool,
+}
+
+impl<S: Store, V: Vms> Caller for Keeper<'_, S, V> {
+    async fn before(&self, baseline: &Baseline) -> Result<(), Trouble> {
+        let One { claimed, store, persist, switch, .. } = self.one;
+        let stopped = || Trouble::new(Kind::Interrupted, "not begun: it was to end before it began");
+        let mut cancelled = switch.cancelled();
+        let instruction = tokio::select! {
+            biased;
+            _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(stopped()),
+            instruction = persist.until_answered(|| store.baseline(claimed, baseline)) => instruction?,
+        };
+        self.has_begun.store(true, Ordering::Relaxed);
+        match instruction {
+            Instruction::Keep => return Ok(()),
+            Instruction::Cancel => switch.stop(Stop::Ordered),
+            Instruction::Gone => switch.stop(Stop::Gone),
+        }
+        Err(stopped())
+    }
+
+    fn was_alone(&self) -> bool {
+        self.one.switch.is_alone()
+    }
+}
+
+/// Any number: two runs that failed together are not tried again together.
+fn chance() -> u32 {
+    uuid::Uuid::new_v4().as_fields().0
+}
