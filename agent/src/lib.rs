@@ -21,6 +21,7 @@ pub mod service;
 pub mod surveyor;
 pub mod sys;
 pub mod text;
+pub mod token;
 pub mod trim;
 pub mod wire;
 pub mod worker;

@@ -58,7 +58,12 @@ pub struct AgentService {
 }
 
 /// A refusal with its reason, in the form of google.rpc.ErrorInfo.
-fn refusal(code: Code, reason: Refusal, text: impl Into<String>, about: &[(&str, String)]) -> Status {
+pub(crate) fn refusal(
+    code: Code,
+    reason: Refusal,
+    text: impl Into<String>,
+    about: &[(&str, String)],
+) -> Status {
     let metadata = about.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
     let details =
         ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, metadata.collect::<HashMap<_, _>>());

@@ -91,7 +91,7 @@ impl Config {
         let store = flags.store.or_else(|| env("TRIMTAB_STORE").map(PathBuf::from)).or(file.store);
         let store = store.unwrap_or_else(|| PathBuf::from(DEFAULT_STORE));
         Ok(Self {
-            sources: Sources { file: inventory, connect },
+            sources: Sources { file: inventory, connect, token: file.token },
             parallel,
             store,
             labels: file.labels,

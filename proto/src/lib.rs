@@ -1,9 +1,10 @@
 //! `trimtab.v1`: the contract between the agent in a guest and the controller on its host.
 //!
-//! Two things live here and nothing else: the messages, generated from `proto/trimtab/v1/agent.proto` and checked
-//! in, and [`words`], the closed lists that both programs and both JSONs share. Generated messages go no further
+//! What both programs share and nothing else: the messages, generated from `proto/trimtab/v1/agent.proto` and checked
+//! in; [`words`], the closed lists that both JSONs have too; and [`token`], how a call proves who makes it. Generated messages go no further
 //! than `agent/wire.rs` and `controller/guest/`.
 
+pub mod token;
 pub mod words;
 
 /// The generated messages. `make proto` writes them, `tests/generated.rs` compares them.

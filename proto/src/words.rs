@@ -302,6 +302,10 @@ pub enum Refusal {
     Vetoed,
     /// A probe of a filesystem that a trim would leave out; the text says why.
     Skipped,
+    /// The guest's owner wants a token, and the call brought none.
+    TokenMissing,
+    /// The call brought another token than the guest's.
+    TokenWrong,
 }
 
 impl Refusal {
@@ -316,6 +320,8 @@ impl Refusal {
         Self::Busy,
         Self::Vetoed,
         Self::Skipped,
+        Self::TokenMissing,
+        Self::TokenWrong,
     ];
 
     /// The word in ErrorInfo.
@@ -330,6 +336,8 @@ impl Refusal {
             Self::Busy => "BUSY",
             Self::Vetoed => "VETOED",
             Self::Skipped => "SKIPPED",
+            Self::TokenMissing => "TOKEN_MISSING",
+            Self::TokenWrong => "TOKEN_WRONG",
         }
     }
 

@@ -1,6 +1,6 @@
 //! `serve`: what systemd starts. Takes the socket, says that it is ready, answers calls until it is told to stop.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -10,12 +10,13 @@ use tokio::{
 
 use crate::{
     config::{Config, ConfigError, Listen},
-    listen::{self, Gate, Handed, Listener},
+    listen::{self, Callers, Gate, Handed, Listener},
     lock, notify,
     runs::Runs,
     service::{AgentService, HostPolicy},
     surveyor::Surveyor,
     sys::{Roots, system},
+    token::Token,
     trim::{Engine, Guest},
 };
 
@@ -76,6 +77,9 @@ pub(super) fn engine(roots: &Roots, runs: impl FnOnce(&str) -> Runs) -> anyhow::
 }
 
 async fn serve(args: Args, roots: Roots, config: Config, handed: Option<&Handed>) -> anyhow::Result<()> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let token = Token::load(&config.token, credentials.as_deref());
+    let token = token.map_err(|what| config.refuse("token", &what))?;
     let (engine, kernel) = engine(&roots, |boot_id| Runs::load(&lock::folder(&roots), boot_id))?;
     let (listener, place) = match handed {
         Some(handed) => (handed.listener()?, "the socket that systemd handed over".to_owned()),
@@ -96,7 +100,8 @@ async fn serve(args: Args, roots: Roots, config: Config, handed: Option<&Handed>
         notify::stopping("Told to stop; what runs is being ended");
     };
 
-    let gate = Gate::new(config.allow_cids.clone(), usize::try_from(config.max_connections)?);
+    let callers = Callers { cids: config.allow_cids.clone(), port: config.peer_port };
+    let gate = Gate::new(callers, usize::try_from(config.max_connections)?);
     let service = AgentService {
         engine: engine.clone(),
         surveyor: Surveyor::new(roots, config.policy()),
@@ -105,7 +110,7 @@ async fn serve(args: Args, roots: Roots, config: Config, handed: Option<&Handed>
     };
     tracing::info!("listening on {place}");
     tokio::select! {
-        () = listen::run(listener, gate, service, idle_exit, shutdown) => {}
+        () = listen::run(listener, gate, token, service, idle_exit, shutdown) => {}
         () = notify::ready_and_follow(&engine, idle_exit) => {}
     }
     Ok(())

@@ -9,6 +9,8 @@ use std::{
 
 use tokio::sync::watch;
 
+use crate::config::PeerPort;
+
 /// Between two lines about refusals.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
@@ -19,6 +21,8 @@ pub enum Peer {
     Vsock {
         /// The address.
         cid: u32,
+        /// The port that it calls from.
+        port: u32,
     },
     /// A process of this guest, over a unix socket; `None` where the kernel does not say whose.
     Unix {
@@ -30,11 +34,23 @@ pub enum Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Vsock { cid } => write!(f, "vsock CID {cid}"),
+            Self::Vsock { cid, port } => write!(f, "vsock CID {cid}, port {port}"),
             Self::Unix { uid: Some(uid) } => write!(f, "a local process of user {uid}"),
             Self::Unix { uid: None } => f.write_str("a local process"),
         }
     }
+}
+
+/// The lowest port that an unprivileged process can call from (LAST_RESERVED_PORT, net/vmw_vsock/af_vsock.c).
+const FIRST_UNPRIVILEGED_PORT: u32 = 1024;
+
+/// Who may connect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Callers {
+    /// These CIDs, over vsock.
+    pub cids: Vec<u32>,
+    /// From these ports.
+    pub port: PeerPort,
 }
 
 /// The gate, shared by all connections.
@@ -45,7 +61,7 @@ pub struct Gate {
 
 #[derive(Debug)]
 struct Inner {
-    allowed_cids: Vec<u32>,
+    callers: Callers,
     own_uid: u32,
     places: usize,
     open: watch::Sender<usize>,
@@ -72,21 +88,17 @@ impl Drop for Place {
 }
 
 impl Gate {
-    /// Lets in vsock peers with these CIDs, and local ones of root or of this process's own user; `places` at a time.
-    pub fn new(allowed_cids: Vec<u32>, places: usize) -> Self {
+    /// Lets in these vsock peers, and local ones of root or of this process's own user; `places` at a time.
+    pub fn new(callers: Callers, places: usize) -> Self {
         let own_uid = nix::unistd::geteuid().as_raw();
         let open = watch::channel(0).0;
-        Self { inner: Arc::new(Inner { allowed_cids, own_uid, places, open, log: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { callers, own_uid, places, open, log: Mutex::default() }) }
     }
 
     /// A place for this peer, or `None`: close the connection.
     pub fn admit(&self, peer: Peer) -> Option<Place> {
-        let allowed = match peer {
-            Peer::Vsock { cid } => self.inner.allowed_cids.contains(&cid),
-            Peer::Unix { uid } => uid == Some(0) || uid == Some(self.inner.own_uid),
-        };
-        if !allowed {
-            self.log(format_args!("refused {peer}: not one that may call"));
+        if let Err(why) = self.may_call(peer) {
+            self.log(format_args!("refused {peer}: {why}"));
             return None;
         }
         let mut admitted = false;
@@ -102,6 +114,26 @@ impl Gate {
             return None;
         }
         Some(Place { inner: self.inner.clone() })
+    }
+
+    fn may_call(&self, peer: Peer) -> Result<(), &'static str> {
+        let Callers { cids, port: wanted } = &self.inner.callers;
+        match peer {
+            Peer::Vsock { cid, .. } if !cids.contains(&cid) => Err("not one that may call"),
+            Peer::Vsock { port, .. }
+                if *wanted == PeerPort::Privileged && port >= FIRST_UNPRIVILEGED_PORT =>
+            {
+                Err("peer_port = \"privileged\" in agent.toml wants a port below 1024")
+            }
+            Peer::Vsock { .. } => Ok(()),
+            Peer::Unix { uid } if uid == Some(0) || uid == Some(self.inner.own_uid) => Ok(()),
+            Peer::Unix { .. } => Err("not one that may call"),
+        }
+    }
+
+    /// Notes that a call was refused on a connection that had been let in.
+    pub fn refused_call(&self, peer: Peer, why: &str) {
+        self.log(format_args!("refused a call of {peer}: {why}"));
     }
 
     /// Notes that accept() failed.
@@ -150,14 +182,21 @@ impl Gate {
 mod tests {
     use super::*;
 
+    const HOST: Peer = Peer::Vsock { cid: 2, port: 1023 };
+
+    fn callers(port: PeerPort) -> Callers {
+        Callers { cids: vec![2], port }
+    }
+
     #[test]
     fn who_may_call() {
-        let gate = Gate::new(vec![2], 16);
+        let gate = Gate::new(callers(PeerPort::Any), 16);
         let own = nix::unistd::geteuid().as_raw();
         for (name, peer, admitted) in [
-            ("the host", Peer::Vsock { cid: 2 }, true),
-            ("a process of this guest", Peer::Vsock { cid: 1 }, false),
-            ("a neighbour", Peer::Vsock { cid: 3 }, false),
+            ("the host", HOST, true),
+            ("anybody there", Peer::Vsock { cid: 2, port: 1 << 30 }, true),
+            ("a process of this guest", Peer::Vsock { cid: 1, port: 1023 }, false),
+            ("a neighbour", Peer::Vsock { cid: 3, port: 1023 }, false),
             ("root", Peer::Unix { uid: Some(0) }, true),
             ("the same user", Peer::Unix { uid: Some(own) }, true),
             ("another user", Peer::Unix { uid: Some(own + 1) }, false),
@@ -170,13 +209,27 @@ mod tests {
     }
 
     #[test]
+    fn privileged_ports() {
+        let gate = Gate::new(callers(PeerPort::Privileged), 16);
+        for (name, cid, port, admitted) in [
+            ("the highest", 2, 1023, true),
+            ("the lowest", 2, 1, true),
+            ("anybody's", 2, 1024, false),
+            ("a neighbour's root", 3, 1023, false),
+        ] {
+            assert_eq!(gate.admit(Peer::Vsock { cid, port }).is_some(), admitted, "{name}");
+        }
+        let own = nix::unistd::geteuid().as_raw();
+        assert!(gate.admit(Peer::Unix { uid: Some(own) }).is_some(), "a unix socket has no ports");
+    }
+
+    #[test]
     fn places_are_counted() {
-        let gate = Gate::new(vec![2], 2);
-        let host = Peer::Vsock { cid: 2 };
-        let (one, two) = (gate.admit(host).unwrap(), gate.admit(host).unwrap());
-        assert!(gate.admit(host).is_none());
+        let gate = Gate::new(callers(PeerPort::Any), 2);
+        let (one, two) = (gate.admit(HOST).unwrap(), gate.admit(HOST).unwrap());
+        assert!(gate.admit(HOST).is_none());
         drop(one);
-        let three = gate.admit(host).unwrap();
+        let three = gate.admit(HOST).unwrap();
         assert!(!gate.is_empty());
         drop((two, three));
         assert!(gate.is_empty());

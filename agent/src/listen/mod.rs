@@ -1,6 +1,6 @@
 //! Where calls come in, and who may call: accept, check, count, serve, end.
 //!
-//! It decides by the peer's address alone, reads no call and touches no filesystem. An error of accept() never ends
+//! It decides by the peer's address, and by the token where there is one; it reads no call and touches no filesystem. An error of accept() never ends
 //! it: what passes by itself (too many open files, no memory) is waited for.
 //!
 //! ```text
@@ -10,12 +10,13 @@
 //! Each connection is served by hyper's HTTP/2 itself. tonic's own server would bring HTTP/1, which nobody speaks
 //! here, and an accept loop that retries without a pause.
 
+mod caller;
 mod connection;
 mod gate;
 mod handed;
 mod socket;
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use hyper::server::conn::http2;
 use hyper_util::{
@@ -24,17 +25,18 @@ use hyper_util::{
 };
 use nix::errno::Errno;
 use tokio::{sync::watch, time};
+use tonic::service::interceptor::InterceptedService;
 use trimtab_proto::{
     KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, v1::agent_server::AgentServer,
 };
 
-use self::connection::Connection;
+use self::{caller::Caller, connection::Connection};
 pub use self::{
-    gate::Gate,
+    gate::{Callers, Gate},
     handed::Handed,
     socket::{Listener, SocketError},
 };
-use crate::{notify, service::AgentService, trim::Engine};
+use crate::{notify, service::AgentService, token::Token, trim::Engine};
 
 /// How long the end of a run is waited for when the agent is told to stop: SIGKILL within 100 ms, 3 s for the disks,
 /// and some for a kernel that lets its worker go late.
@@ -63,6 +65,7 @@ const MAX_HEADER_BYTES: u32 = 8 * 1024;
 pub async fn run(
     listener: Listener,
     gate: Gate,
+    token: Option<Token>,
     service: AgentService,
     idle_exit: Option<Duration>,
     shutdown: impl Future<Output = ()>,
@@ -75,7 +78,7 @@ pub async fn run(
             None => std::future::pending().await,
         }
     };
-    let mut accepting = pin!(accept(&listener, &gate, service, stopped));
+    let mut accepting = pin!(accept(&listener, &gate, token, service, stopped));
     tokio::select! {
         () = &mut accepting => {}
         () = shutdown => tracing::info!("told to stop"),
@@ -98,8 +101,18 @@ pub async fn run(
     let _ = time::timeout(DRAIN_LIMIT, gate.wait_until_empty()).await;
 }
 
+/// The calls of one caller.
+type Calls = InterceptedService<AgentServer<AgentService>, Caller>;
+
 /// Accepts for ever; each connection is a task of its own.
-async fn accept(listener: &Listener, gate: &Gate, service: AgentService, stopped: watch::Receiver<()>) {
+async fn accept(
+    listener: &Listener,
+    gate: &Gate,
+    token: Option<Token>,
+    service: AgentService,
+    stopped: watch::Receiver<()>,
+) {
+    let token = token.map(Arc::new);
     let calls = AgentServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -110,7 +123,9 @@ async fn accept(listener: &Listener, gate: &Gate, service: AgentService, stopped
                 failures = 0;
                 if let Some(place) = gate.admit(peer) {
                     let connection = Connection::new(stream, place);
-                    tokio::spawn(serve(connection, calls.clone(), stopped.clone()));
+                    let caller = Caller { peer, gate: gate.clone(), token: token.clone() };
+                    let calls = InterceptedService::new(calls.clone(), caller);
+                    tokio::spawn(serve(connection, calls, stopped.clone()));
                 }
             }
             Err(error) => {
@@ -124,7 +139,7 @@ async fn accept(listener: &Listener, gate: &Gate, service: AgentService, stopped
 }
 
 /// Serves one connection to its end. When the agent stops, calls that are under way are still answered.
-async fn serve(connection: Connection, calls: AgentServer<AgentService>, mut stopped: watch::Receiver<()>) {
+async fn serve(connection: Connection, calls: Calls, mut stopped: watch::Receiver<()>) {
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .keep_alive_interval(Some(KEEPALIVE_INTERVAL))

@@ -150,7 +150,7 @@ impl Listener {
         match self {
             Self::Vsock(listener) => {
                 let (stream, address) = listener.accept().await?;
-                Ok((Stream::Vsock(stream), Peer::Vsock { cid: address.cid() }))
+                Ok((Stream::Vsock(stream), Peer::Vsock { cid: address.cid(), port: address.port() }))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;

@@ -16,4 +16,5 @@ mod handed;
 mod old_kernel;
 mod probe;
 mod rig;
+mod token;
 mod trouble;

@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::{DatastoreNames, Gate, Labels};
 use crate::{
-    model::trouble::Trouble,
+    model::{token::TokenFile, trouble::Trouble},
     toml_text::{TomlText, is_label},
 };
 
@@ -28,6 +28,7 @@ struct Tables {
     inventory: Option<PathBuf>,
     connect: Option<String>,
     parallel: Option<u16>,
+    token: Option<Spanned<String>>,
     store: Option<Spanned<PathBuf>>,
     #[serde(default)]
     labels: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
@@ -58,6 +59,7 @@ pub(super) struct File {
     pub(super) inventory: Option<PathBuf>,
     pub(super) connect: Option<String>,
     pub(super) parallel: Option<u16>,
+    pub(super) token: Option<TokenFile>,
     pub(super) store: Option<PathBuf>,
     pub(super) labels: Labels,
     pub(super) datastores: DatastoreNames,
@@ -69,6 +71,7 @@ impl File {
         let text = TomlText { path, text };
         let tables: Tables = text.parse()?;
         Ok(Self {
+            token: tables.token.map(|token| token_file(text, &token)).transpose()?,
             store: tables.store.map(|store| absolute(text, store)).transpose()?,
             labels: labels(text, tables.labels)?,
             datastores: datastores(text, tables.datastore)?,
@@ -78,6 +81,10 @@ impl File {
             parallel: tables.parallel,
         })
     }
+}
+
+fn token_file(text: TomlText<'_>, token: &Spanned<String>) -> Result<TokenFile, Trouble> {
+    token.get_ref().parse().map_err(|what| text.error(token, "token", what))
 }
 
 fn absolute(text: TomlText<'_>, store: Spanned<PathBuf>) -> Result<PathBuf, Trouble> {

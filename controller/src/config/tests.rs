@@ -49,6 +49,7 @@ fn mistakes_are_named() {
         (None, None, "parallel = 0", "parallel: 0"),
         (None, None, "\nparalel = 3", "/c:2: unknown field `paralel`"),
         (None, None, "parallel = \"x\"", "/c:1: parallel: invalid type"),
+        (None, None, "token = \"secret\"", "/c:1: token: it says where the agents' token lies"),
         (None, None, "store = \"trimtab.db\"", "/c:1: store: not an absolute path"),
         (None, None, "[labels]\n\"web-[\" = [\"prod\"]", "/c:2: labels: \"web-[\" is no pattern"),
         (None, None, "[labels]\nweb = [\"a b\"]", "/c:2: labels: \"a b\" is empty, or has a space"),

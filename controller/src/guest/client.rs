@@ -9,10 +9,11 @@ use tonic::{
     body::Body,
     client::Grpc,
     codegen::http::{Response, uri::PathAndQuery},
+    metadata::{Ascii, MetadataValue},
     transport::{Channel, Endpoint as Transport},
 };
 use tower::{ServiceExt, service_fn, util::MapResponse};
-use trimtab_proto::{MAX_MESSAGE_BYTES, v1};
+use trimtab_proto::{MAX_MESSAGE_BYTES, token::HEADER, v1};
 
 use super::{
     check::{self, Nonsense},
@@ -25,6 +26,7 @@ use super::{
     probe::ProbeEvents,
     status::Asked,
     stream::TrimStream,
+    token,
 };
 use crate::{
     model::{
@@ -32,6 +34,7 @@ use crate::{
         guest::{AgentInfo, GuestSurvey},
         probe::ProbeOrder,
         run::{RunReport, SteerOrder, TrimOrder},
+        token::TokenFile,
         trouble::{Kind, Trouble},
     },
     trim::ports::Guest,
@@ -48,6 +51,18 @@ type Service = MapResponse<Channel, fn(Response<Body>) -> Response<Body>>;
 pub(super) struct Call {
     pub(super) grpc: Grpc<Service>,
     pub(super) line: Line,
+    token: Option<MetadataValue<Ascii>>,
+}
+
+impl Call {
+    /// A question as it goes out: with the token, where this host has one for that guest.
+    pub(super) fn question<Q>(&self, question: Q) -> tonic::Request<Q> {
+        let mut request = tonic::Request::new(question);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert(HEADER, token.clone());
+        }
+        request
+    }
 }
 
 /// A guest's agent.
@@ -55,12 +70,19 @@ pub(super) struct Call {
 pub struct AgentClient {
     pub(super) endpoint: Endpoint,
     pub(super) limits: Limits,
+    token: Option<TokenFile>,
 }
 
 impl AgentClient {
     /// For the agent behind `endpoint`. Nothing is connected before the first call.
     pub fn new(endpoint: Endpoint, limits: Limits) -> Self {
-        Self { endpoint, limits }
+        Self { endpoint, limits, token: None }
+    }
+
+    /// With the token that this agent may want.
+    #[must_use]
+    pub fn with_token(self, token: Option<TokenFile>) -> Self {
+        Self { token, ..self }
     }
 
     pub(super) fn asked(&self, rpc: &'static str) -> Asked<'_> {
@@ -69,6 +91,10 @@ impl AgentClient {
 
     /// Connects. The transport makes one connection and never a second one.
     pub(super) async fn call(&self, asked: Asked<'_>, bytes: Budget) -> Result<Call, Trouble> {
+        let token = match &self.token {
+            Some(file) => Some(token::read(file).await?),
+            None => None,
+        };
         let io = dial(&self.endpoint, &self.limits).await?;
         let (io, line) = guard(io, bytes, self.limits.keepalive_timeout);
         let slot = Mutex::new(Some(TokioIo::new(io)));
@@ -90,7 +116,7 @@ impl AgentClient {
         let grpc = Grpc::new(channel.map_response(clean))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Call { grpc, line })
+        Ok(Call { grpc, line, token })
     }
 
     /// One question, one answer, checked.
@@ -108,7 +134,8 @@ impl AgentClient {
         let mut call = self.call(asked, self.limits.call_bytes).await?;
         let answer = async {
             ready(&mut call.grpc).await?;
-            call.grpc.unary(tonic::Request::new(question), path(rpc), CountingCodec::default()).await
+            let question = call.question(question);
+            call.grpc.unary(question, path(rpc), CountingCodec::default()).await
         };
         match timeout(self.limits.call, answer).await {
             Ok(Ok(answer)) => check(answer.into_inner()).map_err(|nonsense| asked.nonsense(nonsense)),
@@ -132,7 +159,7 @@ impl AgentClient {
         let asked = self.asked("Trim");
         let mut call = self.call(asked, self.limits.stream_bytes).await?;
         let mut run = TrimStream::new(&self.endpoint, &self.limits, order);
-        let question = tonic::Request::new(order::trim(order));
+        let question = call.question(order::trim(order));
         let answer = async {
             ready(&mut call.grpc).await?;
             call.grpc

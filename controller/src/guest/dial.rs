@@ -14,12 +14,12 @@ use tokio::{
     net::UnixStream,
     time::{Instant, sleep, timeout_at},
 };
-use tokio_vsock::{VsockAddr, VsockStream};
 
 use super::{
     limits::Limits,
     mux::{self, MuxError},
     text::safe_within,
+    vsock,
 };
 use crate::model::{
     endpoint::{Cid, Endpoint, Port},
@@ -73,7 +73,7 @@ async fn attempt(endpoint: &Endpoint) -> Result<Box<dyn Io>, Failed> {
             mux::handshake(&mut stream, *port).await.map_err(|error| mux_refused(path, *port, error))?;
             Ok(Box::new(stream))
         }
-        Endpoint::Vsock { cid, port } => match VsockStream::connect(VsockAddr::new(cid.0, port.0)).await {
+        Endpoint::Vsock { cid, port } => match vsock::connect(*cid, *port).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(vsock_refused(*cid, &error)),
         },

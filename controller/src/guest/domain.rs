@@ -8,6 +8,7 @@ use crate::{
         disk::{HostDisk, Link},
         endpoint::{Endpoint, Port},
         guest::GuestSurvey,
+        token::TokenFile,
         trouble::{Kind, Trouble},
         vm::DomainId,
     },
@@ -17,12 +18,13 @@ use crate::{
 ///
 /// # Errors
 /// libvirt's; `vm_off`; `no_link` where there is no vsock device, or none whose CID libvirt knows.
-pub(super) async fn agent(domain: &DomainId) -> Result<AgentClient, Trouble> {
+pub(super) async fn agent(domain: &DomainId, token: Option<&TokenFile>) -> Result<AgentClient, Trouble> {
     let link = Libvirt::new(domain.uri.clone()).link(domain).await?;
     let DomainId { uri, name, .. } = domain;
     match link {
         Some(Link::Vsock(Some(cid))) => {
-            Ok(AgentClient::new(Endpoint::Vsock { cid, port: Port::AGENT }, Limits::default()))
+            let endpoint = Endpoint::Vsock { cid, port: Port::AGENT };
+            Ok(AgentClient::new(endpoint, Limits::default()).with_token(token.cloned()))
         }
         Some(Link::Vsock(None)) => Err(Trouble::new(
             Kind::NoLink,

@@ -22,6 +22,8 @@ mod qga;
 mod status;
 mod stream;
 pub mod text;
+mod token;
+mod vsock;
 mod way;
 
 pub use client::AgentClient;

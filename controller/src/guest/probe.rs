@@ -51,7 +51,7 @@ impl AgentClient {
         let mut call = self.call(asked, self.limits.call_bytes).await?;
         let longest = order.deadline.saturating_add(self.limits.probe_margin);
         let began = Instant::now();
-        let question = tonic::Request::new(order::probe(order));
+        let question = call.question(order::probe(order));
         let answer = async {
             ready(&mut call.grpc).await?;
             call.grpc

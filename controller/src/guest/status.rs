@@ -66,8 +66,8 @@ impl Asked<'_> {
     fn turned_away(self) -> Trouble {
         let Self { at, rpc } = self;
         Trouble::new(Kind::AgentLost, format!("the agent at {at} closed the connection without a word, at {rpc}")).hint(
-            "it does so to callers that allow_cids in its agent.toml does not name, and when it has too many; in the \
-             guest: journalctl -u trimtab-agent",
+            "it does so to callers that allow_cids and peer_port in its agent.toml do not let in, when it has too many, and \
+             when it cannot start; in the guest: journalctl -u trimtab-agent",
         )
     }
 
@@ -129,7 +129,7 @@ impl Asked<'_> {
                 refused(Kind::GuestRebooted, "the guest has booted again since the survey").hint("trim it again")
             }
             Refusal::TooSoon => refused(Kind::TooSoon, "the guest's owner wants more time between two trims")
-                .hint("min_interval in the guest's agent.toml"),
+                .hint("min_interval_secs in the guest's agent.toml"),
             Refusal::NoSuchFilesystem => refused(Kind::AgentRefused, "a filesystem of the order is not there any more")
                 .hint("trimtab survey shows what is mounted now"),
             Refusal::RunIdReused => {
@@ -141,6 +141,10 @@ impl Asked<'_> {
                 .hint("it passes by itself; then trim again"),
             Refusal::Vetoed => refused(Kind::Vetoed, "the guest's owner does not allow it")
                 .hint("host_may_trim, or host_may_probe for a probe, in the guest's agent.toml"),
+            Refusal::TokenMissing => refused(Kind::NoPermission, "the guest's owner wants a token with every call")
+                .hint("name the file that holds it: token = \"file:/PATH\" in /etc/trimtab/trimtab.toml, or in its [[vm]]"),
+            Refusal::TokenWrong => refused(Kind::NoPermission, "this host has another token than the guest")
+                .hint("compare the file that `token` names in trimtab.toml or its [[vm]] with the guest's: trimtab-agent config there names it"),
             Refusal::Skipped => refused(Kind::AgentRefused, "a trim would leave this filesystem out")
                 .hint("trimtab survey names the reason"),
         }

@@ -6,6 +6,7 @@ use crate::{
         guest::{AgentInfo, GuestSurvey},
         probe::ProbeOrder,
         run::{RunEvent, RunReport, SteerOrder, TrimOrder},
+        token::TokenFile,
         trouble::{Kind, Trouble},
         vm::{DomainId, Via, Vm},
     },
@@ -23,7 +24,12 @@ pub enum GuestWay {
         in_domain: bool,
     },
     /// Our agent behind the vsock device of a domain, whose CID may be another at each start: it is read for each call.
-    Domain(DomainId),
+    Domain {
+        /// Which.
+        id: DomainId,
+        /// The token that its agent may want.
+        token: Option<TokenFile>,
+    },
     /// qemu-ga, through libvirt.
     Qga(Qga),
     /// None is known; each call answers with this.
@@ -40,10 +46,10 @@ impl GuestWay {
                     .hint("name its libvirt with --connect, or reach trimtab-agent in it"),
             ),
             (Some(endpoint), domain) => Self::Agent {
-                client: AgentClient::new(endpoint.clone(), Limits::default()),
+                client: AgentClient::new(endpoint.clone(), Limits::default()).with_token(vm.token.clone()),
                 in_domain: domain.is_some(),
             },
-            (None, Some(domain)) => Self::Domain(domain.id.clone()),
+            (None, Some(domain)) => Self::Domain { id: domain.id.clone(), token: vm.token.clone() },
             (None, None) => Self::None(
                 Trouble::new(Kind::NoAgent, "the inventory names no way to its agent").hint(
                     "add agent = \"vsock:CID\" or \"unix:/PATH\" to its [[vm]]; docs/usage/inventory.md shows how",
@@ -54,7 +60,7 @@ impl GuestWay {
 
     /// Names qemu-ga where it may be there and our agent is not.
     fn with_fallback(&self, trouble: Trouble) -> Trouble {
-        let in_domain = matches!(self, Self::Agent { in_domain: true, .. } | Self::Domain(_));
+        let in_domain = matches!(self, Self::Agent { in_domain: true, .. } | Self::Domain { .. });
         if !in_domain || !matches!(trouble.kind, Kind::NoAgent | Kind::NoLink) {
             return trouble;
         }
@@ -73,7 +79,9 @@ impl GuestWay {
     async fn callee(&self) -> Result<Callee<'_>, Trouble> {
         match self {
             Self::Agent { client, .. } => Ok(Callee::Agent(Box::new(client.clone()))),
-            Self::Domain(domain) => domain::agent(domain).await.map(|agent| Callee::Agent(Box::new(agent))),
+            Self::Domain { id, token } => {
+                domain::agent(id, token.as_ref()).await.map(|agent| Callee::Agent(Box::new(agent)))
+            }
             Self::Qga(qga) => Ok(Callee::Qga(qga)),
             Self::None(trouble) => Err(trouble.clone()),
         }
@@ -116,8 +124,8 @@ impl Guest for GuestWay {
 
     async fn survey(&self) -> Result<GuestSurvey, Trouble> {
         let survey = self.ask().await.map_err(|trouble| self.with_fallback(trouble))?;
-        if let Self::Domain(domain) = self {
-            domain::confirm(domain, &survey).await?;
+        if let Self::Domain { id, .. } = self {
+            domain::confirm(id, &survey).await?;
         }
         Ok(survey)
     }

@@ -15,6 +15,7 @@ use crate::{
     model::{
         endpoint::Endpoint,
         image::{Format, Image},
+        token::TokenFile,
         trouble::{Kind, Trouble},
         vm::{DeclaredDisk, Via, Vm},
     },
@@ -43,6 +44,7 @@ struct VmTable {
     name: Spanned<String>,
     agent: Option<Spanned<String>>,
     via: Option<Via>,
+    token: Option<Spanned<String>>,
     qmp: Option<Spanned<PathBuf>>,
     #[serde(default)]
     labels: Vec<Spanned<String>>,
@@ -168,10 +170,15 @@ impl Reader<'_> {
             let parsed = agent.get_ref().parse::<Endpoint>();
             parsed.map_err(|error| self.0.error(agent, "agent", error))
         });
+        let token = table.token.as_ref().map(|token| {
+            let parsed = token.get_ref().parse::<TokenFile>();
+            parsed.map_err(|error| self.0.error(token, "token", error))
+        });
         let qmp = table.qmp.as_ref().map(|qmp| self.absolute("qmp", qmp).cloned());
         Ok(Vm {
             agent: agent.transpose()?,
             via: table.via,
+            token: token.transpose()?,
             qmp: qmp.transpose()?,
             labels: table.labels.iter().map(|label| self.label(label)).collect::<Result<_, _>>()?,
             disks: table.disk.iter().map(|disk| self.disk(disk)).collect::<Result<_, _>>()?,

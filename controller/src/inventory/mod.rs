@@ -8,7 +8,7 @@ pub mod select;
 
 use std::path::PathBuf;
 
-use crate::model::{trouble::Trouble, uri::Uri, vm::Vm};
+use crate::model::{token::TokenFile, trouble::Trouble, uri::Uri, vm::Vm};
 
 /// The file that is read when no other is named and it exists.
 pub const DEFAULT_FILE: &str = "/etc/trimtab/fleet.toml";
@@ -20,6 +20,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// libvirt.
     pub connect: Connect,
+    /// The token of every agent for which the file names no other.
+    pub token: Option<TokenFile>,
 }
 
 /// Which libvirt is asked for domains.
@@ -54,6 +56,9 @@ impl Inventory {
             Err((uri, trouble)) => {
                 vms.push(Vm { not_read: Some(trouble), ..Vm::named(uri.to_string()) });
             }
+        }
+        for vm in &mut vms {
+            vm.token = vm.token.take().or_else(|| sources.token.clone());
         }
         Ok(Self { vms })
     }

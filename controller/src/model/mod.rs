@@ -9,6 +9,7 @@ pub mod guest;
 pub mod image;
 pub mod probe;
 pub mod run;
+pub mod token;
 pub mod trouble;
 pub mod uri;
 pub mod vm;

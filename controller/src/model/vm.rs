@@ -6,6 +6,7 @@ use super::{
     disk::{HostDisk, Link, VmState},
     endpoint::Endpoint,
     image::Image,
+    token::TokenFile,
     trouble::Trouble,
     uri::Uri,
 };
@@ -21,6 +22,8 @@ pub struct Vm {
     pub via: Option<Via>,
     /// libvirt's word about it, where it is a domain.
     pub domain: Option<Domain>,
+    /// The token that its agent wants; `None`: none, as far as this host knows.
+    pub token: Option<TokenFile>,
     /// QEMU's monitor socket.
     pub qmp: Option<PathBuf>,
     /// What `--select label=…` looks at: the file's, the domain's, and trimtab.toml's.
@@ -39,6 +42,7 @@ impl Vm {
             agent: None,
             via: None,
             domain: None,
+            token: None,
             qmp: None,
             labels: Vec::new(),
             disks: Vec::new(),

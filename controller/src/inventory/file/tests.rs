@@ -17,6 +17,7 @@ serial = "DISK0"
 [[vm]]
 name  = "guest2"
 agent = "vsock:3"
+token = "file:/etc/trimtab/guest2.token"
 "#;
 
 #[test]
@@ -29,6 +30,7 @@ fn a_whole_file() {
     assert_eq!(first.disks[0].serial.as_deref(), Some("DISK0"));
     assert_eq!(parsed.vms[1].agent, Some(Endpoint::Vsock { cid: Cid(3), port: Port::AGENT }));
     assert_eq!(parsed.images, [(8, PathBuf::from("/dev/null"))]);
+    assert_eq!(parsed.vms[1].token, Some(TokenFile("/etc/trimtab/guest2.token".into())));
     assert!(parse(Path::new("/f"), "").unwrap().vms.is_empty());
 }
 
@@ -39,6 +41,7 @@ fn every_mistake_is_named_with_its_line() {
         ("[[vm]]\nname = \"a\"\n\n[[vm]]\nname = \"a\"\n", "/f:5: name: ", "second time"),
         ("[[vm]]\nname = \"a b\"\n", "/f:2: name: ", "no name of a VM"),
         ("[[vm]]\nname = \"a\"\nagent = \"vsock:2\"\n", "/f:3: agent: ", ""),
+        ("[[vm]]\nname = \"a\"\ntoken = \"secret\"\n", "/f:3: token: ", "\"file:/PATH\""),
         ("[[vm]]\nname = \"a\"\nqmp = \"run/q\"\n", "/f:3: qmp: ", "not an absolute path"),
         ("[[vm]]\nagent = \"vsock:3\"\n", "/f:1: ", "name"),
         ("[[vm]]\nname = 3\n", "/f:2: name: ", "expected a string"),

@@ -113,6 +113,6 @@ fn disk<'a>(view: &'a VmmView, target: &str) -> Result<&'a HostDisk> {
 async fn inventory(libvirt: &Libvirt) -> Result<Inventory> {
     let none = libvirt.directory().join("none.toml");
     fs::write(&none, "")?;
-    let sources = Sources { file: Some(none), connect: Connect::To(libvirt.uri().parse()?) };
+    let sources = Sources { file: Some(none), connect: Connect::To(libvirt.uri().parse()?), token: None };
     Ok(Inventory::load(&sources).await?)
 }
