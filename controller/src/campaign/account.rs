@@ -119,7 +119,7 @@ pub struct RunRow {
     pub state: RunState,
     /// Where its images lie.
     pub datastores: Vec<String>,
-    /// How often it was claimed.
+    /// Which try it is or was, from 1; 0 before the first. Only a failure that is tried again makes it more.
     pub attempt: u32,
     /// When it was claimed last.
     pub claimed: Option<Timestamp>,
@@ -154,4 +154,17 @@ pub struct Event {
     pub who: String,
     /// One line.
     pub text: String,
+}
+
+/// A VM, as far as it outlives campaigns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VmRow {
+    /// Whose.
+    pub vm: VmKey,
+    /// When a campaign named it last.
+    pub seen: Timestamp,
+    /// Its last trim that brought space back or found nothing to free; `None`: none is known.
+    pub proven: Option<Timestamp>,
+    /// Campaigns in a row in which it failed; those in which it was away or not run do not count.
+    pub failed_in_a_row: u32,
 }

@@ -17,10 +17,12 @@
 //! each. `worker` carries runs out. Nothing here speaks to a guest but through `trim`.
 
 pub mod account;
+pub mod budget;
 pub mod classify;
 pub mod gate;
 pub mod limits;
 pub mod metrics;
+pub mod ramp;
 pub mod retry;
 pub mod run;
 pub mod store;

@@ -142,6 +142,8 @@ pub enum Wait {
     Room,
     /// The verdicts of the stage before.
     Ramp,
+    /// The ends of what runs: with each of them failed the budget would be used up (`strict`).
+    Budget,
     /// A window.
     Window,
     /// A gate of the host.
@@ -167,9 +169,10 @@ pub struct Claimed {
     pub agent_run_id: String,
     /// Above every one that this run had before; the agent refuses lower ones.
     pub fence: u64,
-    /// Turns that began, this one included: 1 for the first.
+    /// Which try this is: 1 for the first. Only a failure that is tried again makes it more; a window's end, a guard and
+    /// a worker that died do not.
     pub attempt: u32,
-    /// Turns that a guard or a gate put off before they began; they cost no attempt.
+    /// Turns that a guard or a gate put off since the last one that began; they cost no attempt.
     pub put_off: u32,
     /// Of an attempt whose result is not known yet.
     pub baseline: Option<Baseline>,

@@ -3,12 +3,18 @@
 //! A claim takes the store's lock first, then *counts* what runs against the caps and picks the best run that has room:
 //! there are no slots that could leak. Only times of the store's own clock are compared with each other.
 
+#[cfg(test)]
+mod conformance;
+mod hours;
+mod room;
+pub mod sqlite;
+
 use std::{future::Future, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
-    account::{Event, RunRow, Status, Summary},
+    account::{Event, RunRow, Status, Summary, VmRow},
     limits::Limits,
     run::{Baseline, Claimed, Counted, Instruction, Later, NewRun, RunResult, Wait},
 };
@@ -61,7 +67,7 @@ pub enum Claim {
 pub enum Order {
     /// Admit nothing more.
     Pause,
-    /// Admit again; budgets and streaks count from now on.
+    /// Admit again; where something had stopped it, budgets and streaks count from now on.
     Resume,
     /// End it: cancel what runs.
     Abort,
@@ -79,6 +85,8 @@ pub trait Store: Send + Sync {
     fn runs(&self, campaign: i64) -> impl Future<Output = Result<Vec<RunRow>, Trouble>> + Send;
     /// The history of a campaign, oldest first.
     fn events(&self, campaign: i64) -> impl Future<Output = Result<Vec<Event>, Trouble>> + Send;
+    /// Each VM that any campaign has named, and what outlives campaigns.
+    fn vms(&self) -> impl Future<Output = Result<Vec<VmRow>, Trouble>> + Send;
     /// A person's order; gives what the campaign is then.
     fn order(
         &self,

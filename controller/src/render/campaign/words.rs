@@ -60,6 +60,7 @@ pub(super) fn wait(wait: Wait) -> &'static str {
     match wait {
         Wait::Room => "for room",
         Wait::Ramp => "for the verdicts of those before",
+        Wait::Budget => "for the ends of what runs (strict)",
         Wait::Window => "for the window",
         Wait::Gate => "for a gate of the host",
         Wait::Guard => "for a guard to pass",

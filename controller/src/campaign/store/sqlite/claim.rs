@@ -1,0 +1,354 @@
+//! `claim`: the best run that has room, by counting what runs.
+//!
+//! Runs of one place (the same set of datastores) have room together or not at all, so that a claim looks at the few
+//! places that have runs waiting, and then at the head of those with room: ten thousand runs cost what ten cost, and a
+//! datastore that is full keeps nobody else from his turn.
+
+use sqlx::{FromRow, SqliteConnection};
+use uuid::Uuid;
+
+use super::{
+    fault::Fault,
+    settle,
+    words::{count, datastores, integer, noun, parsed, time, unsigned, until},
+};
+use crate::campaign::{
+    account::CampaignState,
+    budget,
+    limits::Limits,
+    ramp::{self, Begun},
+    run::{Claimed, VmKey, Wait},
+    store::{
+        Claim, Claimant,
+        hours::{self, ENOUGH_ENDS, Hours, MODEST_MICROS, Window},
+        room::{Cap, Room, Running, Scope},
+    },
+};
+
+/// A campaign, as far as a claim and a status need it.
+pub(super) struct Campaign {
+    pub(super) id: i64,
+    pub(super) state: CampaignState,
+    pub(super) limits: Limits,
+    pub(super) total: u32,
+    pub(super) since: i64,
+}
+
+/// Reads it.
+pub(super) async fn campaign(db: &mut SqliteConnection, id: i64) -> Result<Campaign, Fault> {
+    let row: Option<(String, String, i64, i64)> =
+        sqlx::query_as("SELECT state, limits, total, since FROM campaign WHERE id = $1")
+            .bind(id)
+            .fetch_optional(db)
+            .await?;
+    let (state, limits, total, since) = row.ok_or_else(|| Fault::no_campaign(id))?;
+    Ok(Campaign { id, state: noun(state)?, limits: parsed(&limits)?, total: count(total), since })
+}
+
+/// All that runs, and the caps that bear on it.
+pub(super) async fn room(db: &mut SqliteConnection, campaign: i64) -> Result<Room, Fault> {
+    let running: Vec<(i64, i64, String, String, bool)> =
+        sqlx::query_as("SELECT campaign, vm, host, place, is_first FROM run WHERE state = 'running'")
+            .fetch_all(&mut *db)
+            .await?;
+    let running = running.into_iter().map(|(campaign, vm, host, place, is_first)| Running {
+        campaign,
+        vm,
+        host,
+        datastores: datastores(&place),
+        is_first,
+    });
+    let caps: Vec<(i64, String, String, i64)> = sqlx::query_as(
+        "SELECT campaign, scope, name, at_once FROM cap \
+         WHERE campaign = $1 OR campaign IN (SELECT campaign FROM run WHERE state = 'running')",
+    )
+    .bind(campaign)
+    .fetch_all(&mut *db)
+    .await?;
+    let caps = caps.into_iter().map(|(campaign, scope, name, at_once)| {
+        let scope = Scope::of(&scope).ok_or_else(|| Fault::damaged(format!("{scope:?} is no scope")))?;
+        Ok(Cap { campaign, scope, name, at_once: count(at_once) })
+    });
+    Ok(Room { campaign, running: running.collect(), caps: caps.collect::<Result<_, Fault>>()? })
+}
+
+/// What keeps every run of the campaign that is due from being admitted, if anything does.
+pub(super) async fn bar(
+    db: &mut SqliteConnection,
+    of: &Campaign,
+    room: &Room,
+) -> Result<Option<Wait>, Fault> {
+    if of.state != CampaignState::Active {
+        return Ok(Some(Wait::Campaign));
+    }
+    let budget = of.limits.failure_budget.of(of.total);
+    let failed = settle::failed(db, of.id, of.since).await?;
+    let may = budget::may_admit(budget, of.limits.strict, failed, room.own());
+    Ok((!may).then_some(Wait::Budget))
+}
+
+/// What the windows say to a run that would begin now.
+pub(super) async fn hours(db: &mut SqliteConnection, campaign: i64, now: i64) -> Result<Hours, Fault> {
+    let coming: Vec<Window> = sqlx::query_as(
+        r#"SELECT opens, closes FROM "window" WHERE campaign = $1 AND closes > $2 ORDER BY closes LIMIT 2"#,
+    )
+    .bind(campaign)
+    .bind(now)
+    .fetch_all(&mut *db)
+    .await?;
+    let any: bool = sqlx::query_scalar(r#"SELECT EXISTS (SELECT 1 FROM "window" WHERE campaign = $1)"#)
+        .bind(campaign)
+        .fetch_one(&mut *db)
+        .await?;
+    let expected = if any { expected(db).await? } else { 0 };
+    Ok(hours::look(any, &coming, now, expected))
+}
+
+/// What nineteen of twenty runs have stayed below, of those that trimmed: microseconds.
+async fn expected(db: &mut SqliteConnection) -> Result<i64, Fault> {
+    // The words of the index run_duration, so that it is used.
+    let ends: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM run WHERE class IN ('reclaimed', 'already_compact', 'held', 'not_measurable')",
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    if count(ends) < ENOUGH_ENDS {
+        return Ok(MODEST_MICROS);
+    }
+    let millis: i64 = sqlx::query_scalar(
+        "SELECT duration FROM run WHERE class IN ('reclaimed', 'already_compact', 'held', 'not_measurable') \
+         ORDER BY duration LIMIT 1 OFFSET $1",
+    )
+    .bind(ends.saturating_mul(95).checked_div(100).unwrap_or(0))
+    .fetch_one(db)
+    .await?;
+    Ok(millis.saturating_mul(1000))
+}
+
+/// What the ramp knows of a campaign; `None`: it is over.
+pub(super) async fn begun(db: &mut SqliteConnection, of: &Campaign) -> Result<Option<Begun>, Fault> {
+    let end = ramp::end(&of.limits.ramp, of.total);
+    if end == 0 {
+        return Ok(None);
+    }
+    // No more is counted than the ramp can tell apart.
+    let (admitted, open): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM run WHERE campaign = $1 AND admitted = TRUE LIMIT $2) AS some), \
+                (SELECT count(*) FROM run WHERE campaign = $1 AND admitted = TRUE AND state IN ('running', 'waiting'))",
+    )
+    .bind(of.id)
+    .bind(i64::from(end).saturating_add(1))
+    .fetch_one(db)
+    .await?;
+    let begun = Begun { admitted: count(admitted), open: count(open) };
+    Ok((begun.admitted <= end).then_some(begun))
+}
+
+/// Runs that have room together: of one place, first trims or not, begun before or not.
+#[derive(FromRow, Clone, PartialEq, Debug)]
+struct Group {
+    place: String,
+    is_first: bool,
+    admitted: bool,
+}
+
+/// The groups of a campaign that have runs waiting on a host, each found by one step in the index `run_waiting`.
+const GROUPS: &str = "
+WITH RECURSIVE head (place, is_first, admitted) AS (
+    SELECT * FROM (
+        SELECT place, is_first, admitted FROM run
+        WHERE campaign = $1 AND host = $2 AND state = 'waiting'
+        ORDER BY place, is_first, admitted LIMIT 1) AS one
+    UNION ALL
+    SELECT r.place, r.is_first, r.admitted FROM head h JOIN run r ON r.id = (
+        SELECT n.id FROM run n
+        WHERE n.campaign = $1 AND n.host = $2 AND n.state = 'waiting'
+          AND (n.place, n.is_first, n.admitted) > (h.place, h.is_first, h.admitted)
+        ORDER BY n.place, n.is_first, n.admitted LIMIT 1)
+)
+SELECT place, is_first, admitted FROM head";
+
+/// The best run of a group that is due and whose VM is not in another campaign's turn.
+const HEAD: &str = "
+SELECT id, position FROM run
+WHERE campaign = $1 AND host = $2 AND state = 'waiting' AND place = $3 AND is_first = $4 AND admitted = $5
+  AND not_before <= $6 AND vm NOT IN (SELECT vm FROM run WHERE state = 'running')
+ORDER BY position, id LIMIT 1";
+
+/// Claims.
+pub(super) async fn claim(
+    db: &mut SqliteConnection,
+    id: i64,
+    by: &Claimant,
+    now: i64,
+) -> Result<Claim, Fault> {
+    let of = campaign(db, id).await?;
+    let groups: Vec<Group> = sqlx::query_as(GROUPS).bind(id).bind(&by.host).fetch_all(&mut *db).await?;
+    if groups.is_empty() {
+        return Ok(Claim::Empty);
+    }
+    let room = room(db, id).await?;
+    if let Some(why) = bar(db, &of, &room).await? {
+        return Ok(Claim::Nothing { why, next: None });
+    }
+    let closes = match hours(db, id, now).await? {
+        Hours::Open(closes) => closes,
+        Hours::Closed(opens) => {
+            return Ok(Claim::Nothing { why: Wait::Window, next: Some(until(now, opens)) });
+        }
+        Hours::Past => {
+            let why = "no window is left in which one more run ends in time; plan the rest anew";
+            settle::stop(db, id, why, false, now).await?;
+            return Ok(Claim::Nothing { why: Wait::Campaign, next: None });
+        }
+    };
+    if !room.on_host(&by.host) {
+        return Ok(Claim::Nothing { why: Wait::Room, next: None });
+    }
+    let stage = begun(db, &of).await?.map_or(u32::MAX, |begun| ramp::room(&of.limits.ramp, of.total, begun));
+    match best(db, &of, by, &groups, &room, stage, now).await? {
+        Some(run) => Ok(Claim::Run(Box::new(take(db, run, &of, by, closes, now).await?))),
+        None => nothing(db, id, by, stage, now).await,
+    }
+}
+
+/// The best of the groups that have room.
+async fn best(
+    db: &mut SqliteConnection,
+    of: &Campaign,
+    by: &Claimant,
+    groups: &[Group],
+    room: &Room,
+    stage: u32,
+    now: i64,
+) -> Result<Option<i64>, Fault> {
+    let mut best: Option<(i64, i64)> = None;
+    for group in groups {
+        let may = (group.admitted || stage > 0) && room.on_datastores(group.place.lines(), group.is_first);
+        if !may {
+            continue;
+        }
+        let head: Option<(i64, i64)> = sqlx::query_as(HEAD)
+            .bind(of.id)
+            .bind(&by.host)
+            .bind(&group.place)
+            .bind(group.is_first)
+            .bind(group.admitted)
+            .bind(now)
+            .fetch_optional(&mut *db)
+            .await?;
+        if let Some((run, position)) = head
+            && best.is_none_or(|(least, other)| (position, run) < (least, other))
+        {
+            best = Some((position, run));
+        }
+    }
+    Ok(best.map(|(_, run)| run))
+}
+
+/// Why there is none, in the words of the best that waits.
+async fn nothing(
+    db: &mut SqliteConnection,
+    id: i64,
+    by: &Claimant,
+    stage: u32,
+    now: i64,
+) -> Result<Claim, Fault> {
+    let next: Option<i64> = sqlx::query_scalar(
+        "SELECT min(not_before) FROM run WHERE campaign = $1 AND state = 'waiting' AND not_before > $2 AND host = $3",
+    )
+    .bind(id)
+    .bind(now)
+    .bind(&by.host)
+    .fetch_one(&mut *db)
+    .await?;
+    let due: Option<bool> = sqlx::query_scalar(
+        "SELECT admitted FROM run WHERE campaign = $1 AND host = $2 AND state = 'waiting' AND not_before <= $3 LIMIT 1",
+    )
+    .bind(id)
+    .bind(&by.host)
+    .bind(now)
+    .fetch_optional(&mut *db)
+    .await?;
+    let why = match due {
+        Some(_) if stage == 0 => Wait::Ramp,
+        Some(_) => Wait::Room,
+        None => {
+            let word: Option<String> = sqlx::query_scalar(
+                "SELECT wait FROM run WHERE campaign = $1 AND host = $2 AND state = 'waiting' \
+                 ORDER BY not_before LIMIT 1",
+            )
+            .bind(id)
+            .bind(&by.host)
+            .fetch_one(db)
+            .await?;
+            word.map(noun).transpose()?.unwrap_or(Wait::Retry)
+        }
+    };
+    Ok(Claim::Nothing { why, next: next.map(|next| until(now, next)) })
+}
+
+/// What a claim hands out of a run's row.
+#[derive(FromRow)]
+struct Taken {
+    name: String,
+    uuid: String,
+    agent_run: String,
+    fence: i64,
+    failures: i64,
+    put_off: i64,
+    baseline: Option<String>,
+}
+
+/// Marks the run as this worker's, under a new and higher fence.
+async fn take(
+    db: &mut SqliteConnection,
+    run: i64,
+    of: &Campaign,
+    by: &Claimant,
+    closes: Option<i64>,
+    now: i64,
+) -> Result<Claimed, Fault> {
+    sqlx::query(
+        "UPDATE run SET state = 'running', admitted = TRUE, fence = max(fence + 1, $2), worker = $3, claimed = $2, \
+         heard = $2, agent_run = coalesce(agent_run, $4), stage = NULL, not_before = 0, wait = NULL, \
+         wait_text = NULL WHERE id = $1",
+    )
+    .bind(run)
+    .bind(now)
+    .bind(&by.worker)
+    .bind(Uuid::new_v4().to_string())
+    .execute(&mut *db)
+    .await?;
+    let taken: Taken = sqlx::query_as(
+        "SELECT v.name, v.uuid, r.agent_run, r.fence, r.failures, r.put_off, r.baseline \
+         FROM run r JOIN vm v ON v.id = r.vm WHERE r.id = $1",
+    )
+    .bind(run)
+    .fetch_one(&mut *db)
+    .await?;
+    let text = format!("fence {}", taken.fence);
+    settle::note(db, now, (Some(of.id), Some(run)), "claimed", &by.worker, &text, None).await?;
+    Ok(Claimed {
+        run,
+        campaign: of.id,
+        vm: VmKey {
+            host: by.host.clone(),
+            name: taken.name,
+            uuid: (!taken.uuid.is_empty()).then_some(taken.uuid),
+        },
+        agent_run_id: taken.agent_run,
+        fence: unsigned(taken.fence),
+        attempt: count(taken.failures).saturating_add(1),
+        put_off: count(taken.put_off),
+        baseline: taken.baseline.as_deref().map(parsed).transpose()?,
+        until: closes.map(time).transpose()?,
+        remaining: closes.map(|closes| until(now, closes)),
+        limits: of.limits.clone(),
+    })
+}
+
+/// The fence as the column has it.
+pub(super) fn fence(claimed: &Claimed) -> i64 {
+    integer(claimed.fence)
+}
