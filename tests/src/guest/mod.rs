@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 
 pub use disk::{Discard, Disk, DiskSpec, Format, FrontEnd, allocated_bytes};
 pub use hybrid::connect as connect_vsock;
-pub use pool::Lease;
+pub use pool::{Lease, Pool};
 pub use spec::GuestSpec;
 pub(crate) use spec::{KERNEL_ARGUMENTS, Place};
 pub use systemd::root_image;

@@ -16,11 +16,14 @@ use super::{Guest, GuestSpec};
 /// Guests side by side; each keeps a core busy.
 const MOST_GUESTS: usize = 2;
 
-static POOL: Pool =
-    Pool { state: Mutex::new(State { idle: Vec::new(), leased: 0 }), returned: Condvar::new() };
+/// Of the small guest.
+static SMALL: Pool = Pool::new(|| Guest::boot(GuestSpec::new("guest")), clean);
 
+/// Guests of one kind.
 #[derive(Debug)]
-struct Pool {
+pub struct Pool {
+    boot: fn() -> Result<Guest>,
+    clean: fn(&Guest) -> Result<()>,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -31,29 +34,43 @@ struct State {
     leased: usize,
 }
 
-/// A guest for one test: booted with the agent's binary and no disk, and given back without any.
+/// A guest for one test: as after its boot, and given back so.
 #[derive(Debug)]
 pub struct Lease {
+    pool: &'static Pool,
     guest: Option<Guest>,
     spoiled: bool,
 }
 
-impl Lease {
+impl Pool {
+    /// Guests that `boot` makes and `clean` brings back to what they were; an error throws one away.
+    pub const fn new(boot: fn() -> Result<Guest>, clean: fn(&Guest) -> Result<()>) -> Self {
+        let state = Mutex::new(State { idle: Vec::new(), leased: 0 });
+        Self { boot, clean, state, returned: Condvar::new() }
+    }
+
     /// Takes an idle guest, or boots one, or waits for one.
-    pub(super) fn new() -> Result<Self> {
-        let mut state = POOL.state.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn lease(&'static self) -> Result<Lease> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.leased >= MOST_GUESTS {
-            state = POOL.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.leased = state.leased.saturating_add(1);
         let idle = state.idle.pop();
         drop(state);
         // From here on its drop counts the lease back, also when the boot fails.
-        let mut lease = Self { guest: idle, spoiled: false };
+        let mut lease = Lease { pool: self, guest: idle, spoiled: false };
         if lease.guest.is_none() {
-            lease.guest = Some(Guest::boot(GuestSpec::new("guest"))?);
+            lease.guest = Some((self.boot)()?);
         }
         Ok(lease)
+    }
+}
+
+impl Lease {
+    /// A small guest, with the agent's binary and no disk.
+    pub(super) fn new() -> Result<Self> {
+        SMALL.lease()
     }
 
     /// No other test gets this guest.
@@ -75,12 +92,15 @@ impl Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let clean =
-            self.guest.take().filter(|guest| !self.spoiled && !thread::panicking() && clean(guest).is_ok());
-        let mut state = POOL.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = self.pool;
+        let clean = self
+            .guest
+            .take()
+            .filter(|guest| !self.spoiled && !thread::panicking() && (pool.clean)(guest).is_ok());
+        let mut state = pool.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.leased = state.leased.saturating_sub(1);
         state.idle.extend(clean);
-        POOL.returned.notify_one();
+        pool.returned.notify_one();
     }
 }
 

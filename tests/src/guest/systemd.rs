@@ -46,7 +46,7 @@ impl Guest {
 
     /// Reboots by systemd, with all that a shutdown does, and returns when the guest takes commands again.
     pub fn restart(&self) -> Result<()> {
-        self.sh("systemctl --no-block reboot")?;
+        self.soon("reboot")?;
         let limit = SHUTDOWN_LIMIT.saturating_add(BOOT_LIMIT);
         let boot_id =
             self.locked(&self.shell).wait_for_reboot(limit).map_err(|error| with_logs(error, &self.place))?;
@@ -57,7 +57,7 @@ impl Guest {
     /// Switches off by systemd and returns when QEMU has ended. The images stay until this value goes.
     pub fn power_off(&self) -> Result<()> {
         let process = format!("/proc/{}", self.qemu_pid()?);
-        self.sh("systemctl --no-block poweroff")?;
+        self.soon("poweroff")?;
         let began = Instant::now();
         while Path::new(&process).exists() {
             if began.elapsed() > SHUTDOWN_LIMIT {
@@ -66,5 +66,10 @@ impl Guest {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
+    }
+
+    /// Has systemd do this in a moment: the answer of the command must be out before its shell is stopped.
+    fn soon(&self, what: &str) -> Result<()> {
+        self.sh(&format!("{{ sleep 0.5; systemctl --no-block {what}; }} >/dev/null 2>&1 &")).map(drop)
     }
 }

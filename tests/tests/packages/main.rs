@@ -1,4 +1,4 @@
-//! What the packages install, in a real Debian with systemd as PID 1. Needs root, to make its image.
+//! What the packages install, in a real Debian with systemd as PID 1. Needs root, to make its image, and the packages.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -6,3 +6,10 @@
 )]
 
 mod boot;
+#[path = "../common/mod.rs"]
+mod common;
+mod contact;
+mod debian;
+mod install;
+mod mounts;
+mod packages;
