@@ -22,6 +22,9 @@ const FILE: &str = "/etc/trimtab/trimtab.toml";
 /// Where campaigns are kept, where nothing else is said.
 const DEFAULT_STORE: &str = "/var/lib/trimtab/trimtab.db";
 
+/// Half of the time somebody waits for the disks: they are saturated.
+const DEFAULT_IO_PRESSURE_PERCENT: u8 = 50;
+
 /// VMs at a time, where nothing else is said.
 const DEFAULT_PARALLEL: u16 = 4;
 
@@ -38,6 +41,9 @@ pub struct Config {
     pub labels: Labels,
     /// What datastores are called.
     pub datastores: DatastoreNames,
+    /// A campaign starts no trim while the host's tasks wait for I/O more than so many percent of the time
+    /// (/proc/pressure/io, some avg10); 0: it is not looked at.
+    pub io_pressure_percent: u8,
     /// What must say that storage is healthy before a campaign starts a trim, where its plan names it.
     pub gates: Vec<Gate>,
 }
@@ -96,6 +102,7 @@ impl Config {
             store,
             labels: file.labels,
             datastores: file.datastores,
+            io_pressure_percent: file.io_pressure_percent.unwrap_or(DEFAULT_IO_PRESSURE_PERCENT),
             gates: file.gates,
         })
     }

@@ -30,6 +30,7 @@ struct Tables {
     parallel: Option<u16>,
     token: Option<Spanned<String>>,
     store: Option<Spanned<PathBuf>>,
+    io_pressure_percent: Option<Spanned<u8>>,
     #[serde(default)]
     labels: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
     #[serde(default)]
@@ -61,6 +62,7 @@ pub(super) struct File {
     pub(super) parallel: Option<u16>,
     pub(super) token: Option<TokenFile>,
     pub(super) store: Option<PathBuf>,
+    pub(super) io_pressure_percent: Option<u8>,
     pub(super) labels: Labels,
     pub(super) datastores: DatastoreNames,
     pub(super) gates: Vec<Gate>,
@@ -73,6 +75,10 @@ impl File {
         Ok(Self {
             token: tables.token.map(|token| token_file(text, &token)).transpose()?,
             store: tables.store.map(|store| absolute(text, store)).transpose()?,
+            io_pressure_percent: tables
+                .io_pressure_percent
+                .map(|percent| pressure(text, percent))
+                .transpose()?,
             labels: labels(text, tables.labels)?,
             datastores: datastores(text, tables.datastore)?,
             gates: gates(text, tables.gate)?,
@@ -91,6 +97,13 @@ fn absolute(text: TomlText<'_>, store: Spanned<PathBuf>) -> Result<PathBuf, Trou
     match store.get_ref().is_absolute() {
         true => Ok(store.into_inner()),
         false => Err(text.error(&store, "store", "not an absolute path")),
+    }
+}
+
+fn pressure(text: TomlText<'_>, percent: Spanned<u8>) -> Result<u8, Trouble> {
+    match percent.get_ref() {
+        0..=100 => Ok(percent.into_inner()),
+        more => Err(text.error(&percent, "io_pressure_percent", format_args!("{more} is more than 100"))),
     }
 }
 
