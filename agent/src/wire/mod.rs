@@ -3,3 +3,5 @@
 pub mod probe;
 pub mod run;
 pub mod survey;
+#[cfg(test)]
+mod versions;

@@ -240,10 +240,12 @@ fn which_to_update(agent: &str) -> String {
     let shown = super::text::safe_within(agent, 40);
     match (release(agent), release(ours)) {
         (Some(theirs), Some(mine)) if theirs > mine => {
-            format!("its agent is {shown}, this is trimtab {ours}: update trimtab on this host")
+            format!("its agent is {shown}, this is trimtab {ours}: update the package trimtab on this host")
         }
         (Some(theirs), Some(mine)) if theirs < mine => {
-            format!("its agent is {shown}, this is trimtab {ours}: update trimtab-agent in the guest")
+            format!(
+                "its agent is {shown}, this is trimtab {ours}: update the package trimtab-agent in the guest"
+            )
         }
         _ => format!("its agent is {shown}, this is trimtab {ours}: update the older one"),
     }
@@ -264,9 +266,9 @@ mod tests {
     #[test]
     fn who_is_behind() {
         for (agent, expected) in [
-            ("99.0.0", "update trimtab on this host"),
-            ("99.0.0-rc1", "update trimtab on this host"),
-            ("0.0.1", "update trimtab-agent in the guest"),
+            ("99.0.0", "update the package trimtab on this host"),
+            ("99.0.0-rc1", "update the package trimtab on this host"),
+            ("0.0.1", "update the package trimtab-agent in the guest"),
             (env!("CARGO_PKG_VERSION"), "update the older one"),
             ("devel", "update the older one"),
             ("1.2", "update the older one"),

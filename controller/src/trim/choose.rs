@@ -2,10 +2,12 @@
 //!
 //! A filesystem is trimmed only when every disk below it takes part.
 
+use trimtab_proto::words::feature;
+
 use crate::{
     layers::{self, Finding, Guard, Layer},
     model::{
-        guest::{Filesystem, GuestSurvey},
+        guest::{AgentInfo, Filesystem, GuestSurvey},
         run::Target,
         trouble::{Kind, Trouble},
         vm::Via,
@@ -45,6 +47,8 @@ pub fn choose(look: &Look, survey: &GuestSurvey, options: &TrimOptions) -> Resul
     let all_at_once = survey.agent.via == Via::Qga;
     if all_at_once {
         check_all_at_once(options)?;
+    } else {
+        check_features(&survey.agent, options)?;
     }
     check_names(look, survey, options)?;
     let mut decisions: Vec<Decision> =
@@ -101,6 +105,16 @@ fn check_all_at_once(options: &TrimOptions) -> Result<(), Trouble> {
         .hint("leave the option out, or install trimtab-agent in the guest")),
         None => Ok(()),
     }
+}
+
+/// What an older agent would pass over in silence.
+fn check_features(agent: &AgentInfo, options: &TrimOptions) -> Result<(), Trouble> {
+    if !options.again || agent.features.iter().any(|word| word == feature::AGAIN) {
+        return Ok(());
+    }
+    let text = format!("trimtab-agent {} in the guest knows no --again", agent.version);
+    Err(Trouble::new(Kind::AgentVersion, text)
+        .hint("update the package trimtab-agent in the guest, or leave the option out"))
 }
 
 /// Who trims all disks at once trims none while one of them must not be trimmed.
@@ -309,6 +323,17 @@ mod tests {
             panic!("it goes")
         };
         assert_eq!((guard.layer, guard.passes_by_itself), (Layer::Job, true));
+    }
+
+    #[test]
+    fn what_an_older_agent_would_pass_over_is_not_asked_of_it() {
+        let again = TrimOptions { again: true, ..TrimOptions::default() };
+        let mut look = look_of(&[Sample::raw()]);
+        let trouble = choose(&look, look.survey().unwrap(), &again).unwrap_err();
+        assert_eq!(trouble.kind, Kind::AgentVersion);
+        assert!(trouble.hint.unwrap().contains("update the package trimtab-agent in the guest"));
+        look.guest.as_mut().unwrap().agent.features = vec![feature::AGAIN.to_owned()];
+        assert_eq!(targets(&look, &again), ["8:1"]);
     }
 
     #[test]

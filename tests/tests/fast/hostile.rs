@@ -234,7 +234,10 @@ async fn another_version_says_which_side_to_update() {
     for rpc in ["survey", "trim", "get_run"] {
         let trouble = expect(Misdeed::AnotherVersion, rpc, Kind::AgentVersion, "another version").await;
         let hint = trouble.hint.unwrap();
-        assert!(hint.contains("99.1.0") && hint.contains("update trimtab on this host"), "{hint}");
+        assert!(
+            hint.contains("99.1.0") && hint.contains("update the package trimtab on this host"),
+            "{hint}"
+        );
     }
 }
 

@@ -17,6 +17,8 @@ mod run;
 mod survey;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod versions;
 
 pub use hello::hello;
 pub use probe::probe;

@@ -26,7 +26,9 @@ pub(super) fn choose<'a>(
 ) -> Result<(&'a GuestSurvey, &'a Filesystem), String> {
     let survey = look.guest.as_ref().map_err(|trouble| trouble.text.clone())?;
     if !survey.agent.features.iter().any(|word| word == feature::PROBE) {
-        return Err("the guest's agent is too old to probe; update it".to_owned());
+        return Err(
+            "the guest's agent is too old to probe: update the package trimtab-agent in the guest".to_owned()
+        );
     }
     if !survey.agent.policy.host_may_probe {
         return Err("the guest's owner forbids probes: host_may_probe in its agent.toml".to_owned());
