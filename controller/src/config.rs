@@ -23,7 +23,7 @@ const FILE: &str = "/etc/trimtab/trimtab.toml";
 const DEFAULT_STORE: &str = "/var/lib/trimtab/trimtab.db";
 
 /// Half of the time somebody waits for the disks: they are saturated.
-const DEFAULT_IO_PRESSURE_PERCENT: u8 = 50;
+pub const DEFAULT_IO_PRESSURE_PERCENT: u8 = 50;
 
 /// VMs at a time, where nothing else is said.
 const DEFAULT_PARALLEL: u16 = 4;

@@ -15,16 +15,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::blocking;
-
-/// A command of trimtab.toml.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Gate {
-    /// The program, by its whole path or its name in root's PATH, and its arguments.
-    pub command: Vec<String>,
-    /// It is killed after this, and closed.
-    pub timeout: Duration,
-}
+use crate::{blocking, config::gates::Gate};
 
 /// Where the kernel tells of pressure, since Linux 4.20 with CONFIG_PSI.
 pub const PRESSURE: &str = "/proc/pressure/io";
@@ -38,46 +29,47 @@ const GRACE: Duration = Duration::from_secs(1);
 const MOST_SAID: usize = 4096;
 const MOST_SHOWN: usize = 200;
 
-impl Gate {
-    /// Asks it. An error is why it is closed, in one line.
-    pub async fn ask(&self) -> Result<(), String> {
-        let gate = self.clone();
-        let limit = self.timeout.saturating_add(GRACE.saturating_mul(3));
-        blocking::within(limit, move || gate.run()).await.unwrap_or_else(|error| Err(error.to_string()))
-    }
+/// Asks a gate. An error is why it is closed, in one line.
+///
+/// # Errors
+/// It ended otherwise than with 0, or not in time, or could not be run.
+pub async fn ask(gate: &Gate) -> Result<(), String> {
+    let gate = gate.clone();
+    let limit = gate.timeout.saturating_add(GRACE.saturating_mul(3));
+    blocking::within(limit, move || run(&gate)).await.unwrap_or_else(|error| Err(error.to_string()))
+}
 
-    fn run(&self) -> Result<(), String> {
-        let (program, arguments) = self.command.split_first().ok_or("it has no command")?;
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir("/").process_group(0);
-        command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| format!("{program} cannot be run: {error}"))?;
-        let said = Said::default();
-        let readers = [said.listen(child.stdout.take()), said.listen(child.stderr.take())];
-        let ended = wait(&mut child, self.timeout);
-        // What it started goes with it, and lets go of its output.
-        kill_group(&child);
-        let status = match ended {
-            Ok(Some(status)) => status,
-            Ok(None) => {
-                reap(child);
-                return Err(format!("{program} did not end within {} s", self.timeout.as_secs_f32()));
-            }
-            Err(error) => return Err(format!("{program} cannot be waited for: {error}")),
-        };
-        if status.success() {
-            return Ok(());
+fn run(gate: &Gate) -> Result<(), String> {
+    let (program, arguments) = gate.command.split_first().ok_or("it has no command")?;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir("/").process_group(0);
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{program} cannot be run: {error}"))?;
+    let said = Said::default();
+    let readers = [said.listen(child.stdout.take()), said.listen(child.stderr.take())];
+    let ended = wait(&mut child, gate.timeout);
+    // What it started goes with it, and lets go of its output.
+    kill_group(&child);
+    let status = match ended {
+        Ok(Some(status)) => status,
+        Ok(None) => {
+            reap(child);
+            return Err(format!("{program} did not end within {} s", gate.timeout.as_secs_f32()));
         }
-        let began = Instant::now();
-        while began.elapsed() < GRACE && readers.iter().flatten().any(|reader| !reader.is_finished()) {
-            thread::sleep(LOOK_EVERY);
-        }
-        Err(match said.first_line() {
-            Some(line) => format!("{program}: {status}: {line}"),
-            None => format!("{program}: {status}"),
-        })
+        Err(error) => return Err(format!("{program} cannot be waited for: {error}")),
+    };
+    if status.success() {
+        return Ok(());
     }
+    let began = Instant::now();
+    while began.elapsed() < GRACE && readers.iter().flatten().any(|reader| !reader.is_finished()) {
+        thread::sleep(LOOK_EVERY);
+    }
+    Err(match said.first_line() {
+        Some(line) => format!("{program}: {status}: {line}"),
+        None => format!("{program}: {status}"),
+    })
 }
 
 /// Its first words, from both of its outputs.
@@ -157,10 +149,12 @@ mod tests {
     use super::*;
 
     fn gate(script: &str, millis: u64) -> Gate {
-        Gate {
-            command: ["sh", "-c", script].map(str::to_owned).to_vec(),
-            timeout: Duration::from_millis(millis),
-        }
+        of(&["sh", "-c", script], Duration::from_millis(millis))
+    }
+
+    fn of(command: &[&str], timeout: Duration) -> Gate {
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
+        Gate { name: "g".to_owned(), command, timeout }
     }
 
     #[tokio::test]
@@ -172,14 +166,10 @@ mod tests {
             ("by a signal", gate("kill -9 $$", 5000), Some("sh: signal: 9")),
             ("slow", gate("sleep 60", 300), Some("sh did not end within 0.3 s")),
             ("talkative", gate("yes | head -c 5000000; exit 0", 20_000), None),
-            (
-                "not there",
-                Gate { command: vec!["/no/such".into()], timeout: GRACE },
-                Some("/no/such cannot be run"),
-            ),
-            ("empty", Gate { command: Vec::new(), timeout: GRACE }, Some("it has no command")),
+            ("not there", of(&["/no/such"], GRACE), Some("/no/such cannot be run")),
+            ("empty", of(&[], GRACE), Some("it has no command")),
         ] {
-            let answer = gate.ask().await;
+            let answer = ask(&gate).await;
             match closed {
                 None => assert_eq!(answer, Ok(()), "{name}"),
                 Some(text) => assert!(answer.as_ref().unwrap_err().starts_with(text), "{name}: {answer:?}"),
@@ -193,7 +183,7 @@ mod tests {
         let alive = folder.path().join("alive");
         let script = format!("(while :; do date > {0}; sleep 0.05; done) & exit 1", alive.display());
         let began = Instant::now();
-        assert!(gate(&script, 5000).ask().await.is_err());
+        assert!(ask(&gate(&script, 5000)).await.is_err());
         assert!(began.elapsed() < Duration::from_secs(3));
         tokio::time::sleep(Duration::from_millis(100)).await;
         let _ = std::fs::remove_file(&alive);

@@ -35,7 +35,7 @@ pub struct Cli {
 }
 
 /// Options that may stand anywhere.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Clone)]
 pub struct Global {
     /// The file that names the VMs [default: /etc/trimtab/fleet.toml, where it exists]
     #[arg(long, global = true, value_name = "FILE")]

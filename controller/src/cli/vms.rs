@@ -5,6 +5,7 @@ use super::{
     output::Output,
 };
 use crate::{
+    campaign::{run::VmKey, worker::vms},
     config::{Config, Flags},
     guest::GuestWay,
     image::HostStorage,
@@ -12,10 +13,10 @@ use crate::{
     model::{
         disk::VmState,
         endpoint::Endpoint,
-        trouble::Trouble,
+        trouble::{Kind, Trouble},
         vm::{Via, Vm},
     },
-    trim::{look::Parts, neighbours::Neighbours},
+    trim::neighbours::Neighbours,
     vmm::HostVmm,
 };
 
@@ -78,6 +79,24 @@ impl Known {
         self
     }
 
+    /// The VM of a campaign.
+    ///
+    /// # Errors
+    /// It is not known here any more, or another one goes by its name.
+    pub(super) fn find(&self, key: &VmKey) -> Result<&Vm, Trouble> {
+        let gone = |what: &str| {
+            Trouble::new(Kind::UnknownVm, format!("{} {what}", key.name))
+                .hint("plan anew if it is to have a turn under another name or on another host")
+        };
+        let vm = self.inventory.vms.iter().find(|vm| vm.name == key.name && vm.not_read.is_none());
+        let vm = vm.ok_or_else(|| gone("is not known on this host any more"))?;
+        let uuid = vm.domain.as_ref().map(|domain| &domain.id.uuid);
+        match key.uuid.is_none() || key.uuid.as_ref() == uuid {
+            true => Ok(vm),
+            false => Err(gone("is another VM now than the one that was planned")),
+        }
+    }
+
     /// The ways to a VM; nothing is connected yet.
     pub(super) fn reach(&self, vm: &Vm) -> Reached {
         Reached {
@@ -105,23 +124,5 @@ impl Known {
     }
 }
 
-/// The ways to one VM.
-pub(super) struct Reached {
-    name: String,
-    guest: GuestWay,
-    vmm: HostVmm,
-    storage: HostStorage,
-    neighbours: Neighbours,
-}
-
-impl Reached {
-    pub(super) fn parts(&self) -> Parts<'_, GuestWay, HostVmm, HostStorage> {
-        Parts {
-            name: &self.name,
-            guest: &self.guest,
-            vmm: &self.vmm,
-            storage: &self.storage,
-            neighbours: &self.neighbours,
-        }
-    }
-}
+/// The ways to one VM of this host.
+pub(super) type Reached = vms::Reached<GuestWay, HostVmm, HostStorage>;

@@ -75,10 +75,11 @@ impl Gates {
         if !self.asked.insert(name.to_owned()) {
             return;
         }
-        let (name, gate) = (name.to_owned(), self.settings.gates.get(name).cloned());
+        let gate = self.settings.gates.iter().find(|gate| gate.name == name).cloned();
+        let name = name.to_owned();
         self.asking.spawn(async move {
             let said = match gate {
-                Some(gate) => gate.ask().await.err(),
+                Some(gate) => gate::ask(&gate).await.err(),
                 None => Some("this host's trimtab.toml defines none of that name".to_owned()),
             };
             (name, said)
@@ -91,19 +92,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::campaign::gate::Gate;
+    use crate::config::gates::Gate;
 
     #[tokio::test]
     async fn the_first_closed_one_is_named_and_asked_once_in_a_while() {
         let folder = tempfile::tempdir().unwrap();
         let asked = folder.path().join("asked");
-        let script = |end: &str| Gate {
+        let script = |name: &str, end: &str| Gate {
+            name: name.to_owned(),
             command: vec!["sh".into(), "-c".into(), format!("echo x >> {}; {end}", asked.display())],
             timeout: Duration::from_secs(10),
         };
-        let gates = [("well", script("exit 0")), ("ill", script("echo degraded >&2; exit 2"))];
         let settings = Settings {
-            gates: gates.into_iter().map(|(name, gate)| (name.to_owned(), gate)).collect(),
+            gates: vec![script("well", "exit 0"), script("ill", "echo degraded >&2; exit 2")],
             io_pressure_percent: 0,
             ..Settings::default()
         };

@@ -21,15 +21,15 @@ mod shift;
 mod stop;
 pub mod vms;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{
-    gate::Gate,
-    store::{Claimant, Order, Store},
+use super::store::{Claimant, Order, Store};
+use crate::{
+    config::{DEFAULT_IO_PRESSURE_PERCENT, gates::Gate},
+    model::trouble::Trouble,
 };
-use crate::model::trouble::Trouble;
 use said::Listener;
 use vms::Vms;
 
@@ -44,8 +44,8 @@ pub struct Settings {
     pub leave_within: Duration,
     /// A gate that has answered is not asked again for so long.
     pub gate_holds: Duration,
-    /// What trimtab.toml defines, by name.
-    pub gates: BTreeMap<String, Gate>,
+    /// What trimtab.toml defines.
+    pub gates: Vec<Gate>,
     /// Nothing is begun while some task of this host has waited for I/O for this share of the last ten seconds, in
     /// percent (`some avg10` of /proc/pressure/io); 0: whatever it is.
     pub io_pressure_percent: u8,
@@ -58,8 +58,8 @@ impl Default for Settings {
             look: Duration::from_secs(1),
             leave_within: Duration::from_secs(60),
             gate_holds: Duration::from_secs(10),
-            gates: BTreeMap::new(),
-            io_pressure_percent: 60,
+            gates: Vec::new(),
+            io_pressure_percent: DEFAULT_IO_PRESSURE_PERCENT,
         }
     }
 }

@@ -5,5 +5,7 @@ pub mod report;
 pub mod status;
 mod words;
 
+pub(crate) use words::class;
+
 #[cfg(test)]
 pub(crate) mod samples;

@@ -39,7 +39,7 @@ pub(super) fn styled_state(of: CampaignState) -> String {
     styled(style, state(of))
 }
 
-pub(super) fn class(class: Class) -> &'static str {
+pub(crate) fn class(class: Class) -> &'static str {
     match class {
         Class::Reclaimed => "reclaimed",
         Class::AlreadyCompact => "already compact",

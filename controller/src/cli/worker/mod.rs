@@ -1,0 +1,96 @@
+//! `trimtab worker`: a host's part in its campaigns, until SIGTERM. Also what `campaign apply --follow` is where no worker
+//! runs.
+
+mod notify;
+mod say;
+mod vms;
+
+use std::sync::Arc;
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{
+    args::{Global, campaign::WorkerArgs},
+    exit,
+    output::Output,
+};
+use crate::{
+    campaign::{
+        store::{Claimant, sqlite::SqliteStore},
+        worker::{
+            Settings, Worker,
+            lock::{Taken, WorkerLock},
+            said::Listener,
+        },
+    },
+    config::{Config, Flags},
+    host,
+    model::trouble::{Kind, Trouble},
+};
+use vms::HostVms;
+
+pub(super) async fn run(global: &Global, args: &WorkerArgs, output: &Output) -> Result<u8, Trouble> {
+    let config = Config::load(Flags {
+        inventory: global.inventory.clone(),
+        connect: global.connect.clone(),
+        parallel: None,
+        store: args.store.store.clone(),
+    })?;
+    let leave = leave_on_signal()?;
+    let store = Arc::new(SqliteStore::open(&config.store).await?);
+    let _lock = match WorkerLock::take(&config.store)? {
+        Taken::Ours(lock) => lock,
+        Taken::Theirs { who } => {
+            let text = format!("a worker carries the campaigns of this host out already ({who})");
+            let trouble = Trouble::new(Kind::Busy, text)
+                .hint("one is enough; trimtab campaign status shows what it does");
+            output.failed("worker", &trouble);
+            return Ok(exit::NOT_NOW);
+        }
+    };
+    let worker = worker(global, &config, store, Arc::new(say::Lines));
+    notify::ready();
+    worker.work(leave).await;
+    Ok(exit::OK)
+}
+
+/// A worker of this host's VMs.
+pub(super) fn worker(
+    global: &Global,
+    config: &Config,
+    store: Arc<SqliteStore>,
+    listener: Arc<dyn Listener>,
+) -> Worker<SqliteStore, HostVms> {
+    Worker {
+        store,
+        vms: Arc::new(HostVms::new(global.clone(), config.datastores.clone())),
+        claimant: Claimant { host: host::id(), worker: uuid::Uuid::new_v4().to_string() },
+        settings: Settings {
+            gates: config.gates.clone(),
+            io_pressure_percent: config.io_pressure_percent,
+            ..Settings::default()
+        },
+        listener,
+    }
+}
+
+/// Becomes true at the first SIGTERM or SIGINT; at the second this process ends at once, and the agents stop by
+/// themselves.
+fn leave_on_signal() -> Result<watch::Receiver<bool>, Trouble> {
+    let failed =
+        |error: std::io::Error| Trouble::new(Kind::Internal, format!("cannot listen for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let (leave, leaves) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        notify::stopping();
+        leave.send_replace(true);
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        std::process::exit(exit::INTERRUPTED.into());
+    });
+    Ok(leaves)
+}

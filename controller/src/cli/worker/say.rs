@@ -1,0 +1,69 @@
+//! What a worker says, in lines: on stderr, which systemd hands to the journal, and its status. A guest's words are
+//! escaped.
+
+use std::io::Write;
+
+use super::{super::journal, notify};
+use crate::{
+    campaign::worker::said::{Listener, Said},
+    guest::text::safe,
+    render::{campaign::class, size::iec_signed},
+};
+
+/// Lines on stderr.
+pub(in crate::cli) struct Lines;
+
+impl Listener for Lines {
+    fn say(&self, said: Said<'_>) {
+        if let Said::Turned(vm, turn) = &said {
+            journal::line(&vm.name, &[], turn);
+        }
+        if let Some(status) = status(&said) {
+            notify::status(&status);
+        }
+        if let Some(line) = line(&said) {
+            // Nobody reads any more: the store has it all.
+            let _ = writeln!(anstream::stderr(), "{line}");
+        }
+    }
+}
+
+fn status(said: &Said<'_>) -> Option<String> {
+    match said {
+        Said::Begins(claimed) => Some(format!("Campaign {}: {} began", claimed.campaign, claimed.vm.name)),
+        Said::Held(why) => Some(format!("Held: {}", safe(why))),
+        Said::StoreTrouble(trouble) => Some(format!("The store does not answer: {}", safe(&trouble.text))),
+        Said::Free | Said::StoreBack => Some("Carrying campaigns out".to_owned()),
+        _ => None,
+    }
+}
+
+fn line(said: &Said<'_>) -> Option<String> {
+    match said {
+        Said::Recovered(1) => Some("1 run of a worker before this one waits again".to_owned()),
+        Said::Recovered(runs) => Some(format!("{runs} runs of a worker before this one wait again")),
+        Said::Begins(claimed) => Some(format!(
+            "{}: begins (campaign {}, attempt {})",
+            claimed.vm.name, claimed.campaign, claimed.attempt
+        )),
+        // Its end follows.
+        Said::Turned(..) => None,
+        Said::Ended(claimed, result) => {
+            let freed = result.disks.iter().filter_map(|disk| disk.freed_bytes).fold(0, i64::saturating_add);
+            let why = result.text.as_deref().map(|text| format!(": {}", safe(text))).unwrap_or_default();
+            let name = &claimed.vm.name;
+            Some(format!("{name}: {}, {} came back{why}", class(result.class), iec_signed(freed)))
+        }
+        Said::PutBack(claimed, _, text) => Some(format!("{}: later: {}", claimed.vm.name, safe(text))),
+        Said::Dropped(claimed) => {
+            Some(format!("{}: its run is over or another worker's; nothing is counted", claimed.vm.name))
+        }
+        Said::Held(why) => Some(format!("nothing is begun now: {}", safe(why))),
+        Said::Free => Some("trims are begun again".to_owned()),
+        Said::StoreTrouble(trouble) => {
+            let hint = trouble.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            Some(format!("{}{hint}; it is tried again", safe(&trouble.text)))
+        }
+        Said::StoreBack => Some("the store answers again".to_owned()),
+    }
+}
