@@ -48,12 +48,12 @@ guest: ## boot a throwaway guest with two disks and a shell on this terminal
 # otherwise.
 FOLD = -C link-arg=-Wl,--icf=all
 CAN_FOLD = d=$$(mktemp -d) && echo 'fn main() {}' | rustc $(FOLD) -o "$$d/x" - 2>/dev/null && echo yes; rm -r "$$d"
-AGENT_FLAGS = -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs \
-	$(if $(shell $(CAN_FOLD)),$(FOLD))
-REMAP = --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+# A distribution that wants it dynamic leaves AGENT_LINK empty; its target says then how it links.
+AGENT_LINK ?= -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs
+AGENT_FLAGS = $(AGENT_LINK) $(if $(shell $(CAN_FOLD)),$(FOLD))
 .PHONY: agent-static
 agent-static: ## build the agent as it is shipped: static, small
-	RUSTFLAGS="$(AGENT_FLAGS) $(REMAP)" \
+	remap=$$(packaging/remap) && RUSTFLAGS="$(AGENT_FLAGS) $$remap" \
 		cargo build -p trimtab-agent --profile agent --target $(TRIPLE)
 	@ls -l $(TARGET)/$(TRIPLE)/agent/trimtab-agent | awk '{ print $$5 " bytes  " $$9 }'
 
@@ -72,7 +72,7 @@ check: ## formatting, clippy and licences, warnings as errors
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p trimtab-tests --test packages -- -D warnings
 	tests/deny
-	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/runner tests/guest/init tests/guest/shell tests/guest/kernel tests/guest/build-image tests/guest/systemd/build-image tests/guest/systemd/init tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture packaging/guest/fsfreeze-hook.d/trimtab packaging/build-deb .ci/run
+	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/runner tests/guest/init tests/guest/shell tests/guest/kernel tests/guest/build-image tests/guest/systemd/build-image tests/guest/systemd/init tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture packaging/guest/fsfreeze-hook.d/trimtab packaging/build-deb packaging/build-rpm packaging/dist packaging/remap .ci/run
 
 .PHONY: proto
 proto: ## write the generated code of trimtab.v1 anew

@@ -18,13 +18,20 @@ package: ## deb and RPM of the agent and of trimtab, in target/packages
 	@tests/setup package
 	@$(MAKE) package-build
 	@packaging/build-deb $(VERSION)
+	@packaging/build-rpm
 
+.PHONY: dist
+dist: ## the tarballs and the spec that distributions build from, in target/packages
+	@packaging/dist $(VERSION)
+
+# AGENT_ONLY=yes: the guest's package alone, which needs no libvirt to build.
 .PHONY: package-build
-package-build: agent-static trimtab-release package-texts
+package-build: agent-static package-texts $(if $(AGENT_ONLY),,trimtab-release)
 
 .PHONY: trimtab-release
 trimtab-release: ## build trimtab as it is packaged
-	RUSTFLAGS="$(REMAP)" cargo build -p trimtab-controller --release --target $(TRIPLE) $(TRIMTAB_FEATURES)
+	remap=$$(packaging/remap) && RUSTFLAGS=$$remap \
+		cargo build -p trimtab-controller --release --target $(TRIPLE) $(TRIMTAB_FEATURES)
 
 # Man pages, completions, and the notices that licences of linked crates ask for; a static agent has glibc inside too.
 TEXTS := target/package-texts
