@@ -5,6 +5,7 @@
 pub(crate) mod account;
 pub(crate) mod caps;
 pub(crate) mod ends;
+pub(crate) mod model;
 pub(crate) mod orders;
 pub(crate) mod stops;
 pub(crate) mod takes;

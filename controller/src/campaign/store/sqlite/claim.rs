@@ -276,7 +276,7 @@ async fn nothing(
         None => {
             let word: Option<String> = sqlx::query_scalar(
                 "SELECT wait FROM run WHERE campaign = $1 AND host = $2 AND state = 'waiting' \
-                 ORDER BY not_before LIMIT 1",
+                 ORDER BY not_before, position LIMIT 1",
             )
             .bind(id)
             .bind(&by.host)

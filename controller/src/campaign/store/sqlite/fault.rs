@@ -94,7 +94,7 @@ fn by_code(path: &Path, doing: &str, error: &sqlx::Error) -> Trouble {
     let file = path.display();
     let (what, hint) = match Fault::code(error) {
         Some(5 | 6) => (
-            "another process has held it for ten seconds".to_owned(),
+            "another process has held it all the time".to_owned(),
             "try again; `fuser -v` on the file shows who has it",
         ),
         Some(13) => (

@@ -77,8 +77,12 @@ impl SqliteStore {
     /// # Errors
     /// As for [`Self::open`].
     pub async fn with_clock(path: &Path, clock: Clock) -> Result<Self, Trouble> {
+        Self::patient(path, clock, PATIENCE).await
+    }
+
+    async fn patient(path: &Path, clock: Clock, patience: Duration) -> Result<Self, Trouble> {
         let opened = async {
-            let writer = open::to_write(path).await?;
+            let writer = open::to_write(path, patience).await?;
             Ok::<_, Fault>((writer, open::Reader::open(path).await?))
         };
         let (writer, reader) = opened.await.map_err(|fault| fault.trouble(path, "open"))?;

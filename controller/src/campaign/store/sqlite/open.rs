@@ -6,6 +6,7 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sqlx::{
@@ -24,13 +25,14 @@ pub(super) fn version() -> i64 {
 }
 
 /// Opens to write: makes what is missing.
-pub(super) async fn to_write(path: &Path) -> Result<SqliteConnection, Fault> {
+pub(super) async fn to_write(path: &Path, patience: Duration) -> Result<SqliteConnection, Fault> {
     if let Some(folder) = path.parent()
         && !folder.as_os_str().is_empty()
     {
         tokio::fs::create_dir_all(folder).await.map_err(Fault::Io)?;
     }
-    let mut connection = SqliteConnection::connect_with(&options(path).create_if_missing(true)).await?;
+    let options = options(path).busy_timeout(patience).create_if_missing(true);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
     found(&mut connection).await?;
     // Only now: both write to the file.
     sqlx::query("PRAGMA journal_mode = WAL").execute(&mut connection).await?;

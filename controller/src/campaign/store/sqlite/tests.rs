@@ -1,9 +1,12 @@
 //! SQLite against the suite.
 
+mod faults;
+
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::campaign::store::conformance::{Rig, TestClock, conformance};
+use crate::campaign::store::conformance::{Rig, TestClock, conformance, model};
 
 struct SqliteRig {
     store: SqliteStore,
@@ -14,7 +17,10 @@ impl Rig for SqliteRig {
     type Store = SqliteStore;
 
     async fn new(clock: TestClock) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // In memory where there is such a folder: thousands of commits are not to wait for a disk.
+        let memory = Path::new("/dev/shm");
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
         let path = folder.path().join("lib/trimtab.db");
         let store = SqliteStore::with_clock(&path, Arc::new(move || clock.micros())).await.unwrap();
         Self { store, _folder: folder }
@@ -26,3 +32,24 @@ impl Rig for SqliteRig {
 }
 
 conformance!(SqliteRig);
+
+/// Some schedules; `PROPTEST_CASES=5000` plays more of them.
+fn schedules() -> ProptestConfig {
+    let told = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { told.cases } else { 60 };
+    ProptestConfig { cases, max_shrink_iters: 2000, ..told }
+}
+
+proptest! {
+    #![proptest_config(schedules())]
+
+    #[test]
+    fn every_schedule_ends_as_the_reference_says(schedule in model::schedule()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let clock = TestClock::new();
+            let rig = SqliteRig::new(clock.clone()).await;
+            model::play(rig.store(), &clock, &schedule).await;
+        });
+    }
+}
