@@ -44,7 +44,7 @@ fn what_came_of_it(result: &Result<TurnOutcome, Trouble>) -> String {
 }
 
 /// The person behind sudo, else the user that runs this.
-fn who() -> String {
+pub(super) fn who() -> String {
     std::env::var("SUDO_USER")
         .ok()
         .filter(|name| !name.is_empty())

@@ -44,7 +44,7 @@ pub enum CampaignCommand {
     /// End a campaign: cancel what runs, and wait until nothing runs any more
     Abort(AbortArgs),
     /// Show what came back, per VM, datastore and reason
-    Report(CampaignId),
+    Report(ReportArgs),
 }
 
 impl CampaignCommand {
@@ -156,6 +156,20 @@ pub struct AbortArgs {
     /// Do not wait until nothing runs any more
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// `trimtab campaign report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Which.
+    #[command(flatten)]
+    pub campaign: CampaignId,
+    /// Every VM, not only the forty that gave back most
+    #[arg(long)]
+    pub all: bool,
+    /// Who did what when, oldest first, instead of the account
+    #[arg(long)]
+    pub history: bool,
 }
 
 /// `trimtab worker`.

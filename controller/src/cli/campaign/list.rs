@@ -1,13 +1,19 @@
 //! `trimtab campaign list`.
 
+use super::store;
 use crate::{
+    campaign::store::Store,
     cli::{
         args::{Global, campaign::StoreArgs},
+        exit,
         output::Output,
     },
-    model::trouble::{Kind, Trouble},
+    model::trouble::Trouble,
+    render::{campaign::list::table, json::campaign::ListDocument},
 };
 
-pub(super) async fn run(_global: &Global, _store: &StoreArgs, _output: &Output) -> Result<u8, Trouble> {
-    Err(Trouble::new(Kind::Store, "this build keeps no campaigns"))
+pub(super) async fn run(global: &Global, args: &StoreArgs, output: &Output) -> Result<u8, Trouble> {
+    let campaigns = store::to_read(global, args).await?.list().await?;
+    output.result(&ListDocument::new(&campaigns), || table(&campaigns));
+    Ok(exit::OK)
 }

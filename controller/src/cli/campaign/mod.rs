@@ -1,11 +1,14 @@
 //! `trimtab campaign`: plan, apply, and what a person says and asks of campaigns afterwards.
 
 mod apply;
+mod follow;
 mod list;
 mod plan;
 mod report;
 mod status;
 mod steer;
+mod store;
+mod which;
 
 use super::{
     args::{
@@ -26,6 +29,6 @@ pub(super) async fn run(global: &Global, args: &CampaignArgs, output: &Output) -
         CampaignCommand::Pause(which) => steer::run(global, store, *which, &Order::Pause, output).await,
         CampaignCommand::Resume(which) => steer::run(global, store, *which, &Order::Resume, output).await,
         CampaignCommand::Abort(args) => steer::abort(global, store, args, output).await,
-        CampaignCommand::Report(which) => report::run(global, store, *which, output).await,
+        CampaignCommand::Report(args) => report::run(global, store, args, output).await,
     }
 }

@@ -1,21 +1,38 @@
 //! `trimtab campaign report`.
 
+use jiff::Timestamp;
+
+use super::{store, which::which};
 use crate::{
+    campaign::store::Store,
     cli::{
         args::{
             Global,
-            campaign::{CampaignId, StoreArgs},
+            campaign::{ReportArgs, StoreArgs},
         },
+        exit,
         output::Output,
     },
-    model::trouble::{Kind, Trouble},
+    model::trouble::Trouble,
+    render::{
+        campaign::{history, report},
+        json::campaign::ReportDocument,
+    },
 };
 
 pub(super) async fn run(
-    _global: &Global,
-    _store: &StoreArgs,
-    _which: CampaignId,
-    _output: &Output,
+    global: &Global,
+    args: &StoreArgs,
+    which_one: &ReportArgs,
+    output: &Output,
 ) -> Result<u8, Trouble> {
-    Err(Trouble::new(Kind::Store, "this build keeps no campaigns"))
+    let store = store::to_read(global, args).await?;
+    let id = which(&store, which_one.campaign.id, true).await?;
+    let (status, runs, events) = (store.status(id).await?, store.runs(id).await?, store.events(id).await?);
+    let now = Timestamp::now();
+    output.result(&ReportDocument::new(&status, &runs, &events, now), || match which_one.history {
+        true => events.iter().map(|event| format!("{}\n", history::line(event))).collect(),
+        false => report::text(&status.summary, &status.datastores, &runs, which_one.all, now),
+    });
+    Ok(exit::OK)
 }

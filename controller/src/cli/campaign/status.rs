@@ -1,21 +1,31 @@
 //! `trimtab campaign status`.
 
+use jiff::Timestamp;
+
+use super::{store, which::which};
 use crate::{
+    campaign::store::Store,
     cli::{
         args::{
             Global,
             campaign::{CampaignId, StoreArgs},
         },
+        exit,
         output::Output,
     },
-    model::trouble::{Kind, Trouble},
+    model::trouble::Trouble,
+    render::{campaign::status::screen, json::campaign::StatusDocument},
 };
 
 pub(super) async fn run(
-    _global: &Global,
-    _store: &StoreArgs,
-    _which: CampaignId,
-    _output: &Output,
+    global: &Global,
+    args: &StoreArgs,
+    campaign: CampaignId,
+    output: &Output,
 ) -> Result<u8, Trouble> {
-    Err(Trouble::new(Kind::Store, "this build keeps no campaigns"))
+    let store = store::to_read(global, args).await?;
+    let status = store.status(which(&store, campaign.id, true).await?).await?;
+    let now = Timestamp::now();
+    output.result(&StatusDocument::new(&status, exit::OK, now), || screen(&status, now));
+    Ok(exit::OK)
 }

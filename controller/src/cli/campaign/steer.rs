@@ -1,32 +1,87 @@
 //! `trimtab campaign pause|resume|abort`.
 
+use jiff::Timestamp;
+use nix::unistd::gethostname;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{follow::follow, store, which::which};
 use crate::{
-    campaign::store::Order,
+    campaign::{
+        account::{CampaignState, Status},
+        store::{Order, Store},
+    },
     cli::{
         args::{
             Global,
             campaign::{AbortArgs, CampaignId, StoreArgs},
         },
+        exit, journal,
         output::Output,
     },
     model::trouble::{Kind, Trouble},
+    render::{campaign::status::screen, json::campaign::StatusDocument},
 };
 
 pub(super) async fn run(
-    _global: &Global,
-    _store: &StoreArgs,
-    _which: CampaignId,
-    _order: &Order,
-    _output: &Output,
+    global: &Global,
+    args: &StoreArgs,
+    campaign: CampaignId,
+    order: &Order,
+    output: &Output,
 ) -> Result<u8, Trouble> {
-    Err(Trouble::new(Kind::Store, "this build keeps no campaigns"))
+    let store = store::to_write(&store::config(global, args)?).await?;
+    let id = which(&store, campaign.id, false).await?;
+    store.order(id, order, &who()).await?;
+    let status = store.status(id).await?;
+    show(&status, exit::OK, output);
+    Ok(exit::OK)
 }
 
 pub(super) async fn abort(
-    _global: &Global,
-    _store: &StoreArgs,
-    _args: &AbortArgs,
-    _output: &Output,
+    global: &Global,
+    args: &StoreArgs,
+    abort: &AbortArgs,
+    output: &Output,
 ) -> Result<u8, Trouble> {
-    Err(Trouble::new(Kind::Store, "this build keeps no campaigns"))
+    let store = store::to_write(&store::config(global, args)?).await?;
+    let id = which(&store, abort.campaign.id, false).await?;
+    store.order(id, &Order::Abort, &who()).await?;
+    let status = match abort.no_wait {
+        true => store.status(id).await?,
+        false => follow(&store, id, *output, global.quiet, leave()?).await?,
+    };
+    let exit = match status.summary.state {
+        CampaignState::Aborting if !abort.no_wait => exit::INTERRUPTED,
+        _ => exit::OK,
+    };
+    show(&status, exit, output);
+    Ok(exit)
+}
+
+fn show(status: &Status, exit: u8, output: &Output) {
+    let now = Timestamp::now();
+    output.result(&StatusDocument::new(status, exit, now), || screen(status, now));
+}
+
+/// Becomes true at Ctrl-C and SIGTERM: whoever only looks on leaves, and nothing else comes of it.
+pub(super) fn leave() -> Result<watch::Receiver<bool>, Trouble> {
+    let failed =
+        |error: std::io::Error| Trouble::new(Kind::Internal, format!("cannot listen for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let (leave, leaves) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        leave.send_replace(true);
+    });
+    Ok(leaves)
+}
+
+/// Who orders, for the history: "root@node1".
+pub(super) fn who() -> String {
+    let host = gethostname().map_or_else(|_| "?".to_owned(), |name| name.to_string_lossy().into_owned());
+    format!("{}@{host}", journal::who())
 }

@@ -1,5 +1,6 @@
 //! The screens of `trimtab campaign`: list, status and report. Sums come from the store; here is how they read.
 
+pub mod history;
 pub mod list;
 pub mod report;
 pub mod status;

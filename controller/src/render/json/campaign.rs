@@ -53,10 +53,10 @@ pub struct StatusDocument<'a> {
 
 impl<'a> StatusDocument<'a> {
     /// As of `now`.
-    pub fn new(status: &'a Status, now: Timestamp) -> Self {
+    pub fn new(status: &'a Status, exit: u8, now: Timestamp) -> Self {
         Self {
             schema: "trimtab.campaign_status/1",
-            exit: 0,
+            exit,
             now,
             campaign: SummaryJson::from(&status.summary),
             limits: &status.limits,
@@ -275,10 +275,10 @@ mod tests {
     fn what_the_schema_promises() {
         let mut status = samples::status();
         check(&ListDocument::new(&[status.summary.clone()]));
-        check(&StatusDocument::new(&status, samples::NOW));
+        check(&StatusDocument::new(&status, 0, samples::NOW));
         status.window = None;
         status.summary.ended = Some(samples::NOW);
-        check(&StatusDocument::new(&status, samples::NOW));
+        check(&StatusDocument::new(&status, 0, samples::NOW));
         let mut runs = samples::runs();
         runs.push(RunRow {
             state: RunState::Waiting,
