@@ -56,12 +56,28 @@ struct Global {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// What is mounted, how full it is, and what a trim would do
+    ///
+    /// Reads and writes nothing. What a trim would leave out is listed with the reason.
     Survey(survey::Args),
     /// Trim: all that can be, or these mount points
+    ///
+    /// One filesystem at a time on a disk, disks side by side. Ctrl-C ends it at any time; what was done until then is
+    /// reported. A trim of the host's that is under way comes first (exit code 75).
+    ///
+    /// Exit codes are fstrim's where it has one: 0 all good, 32 all failed, 64 some failed; 75 another trim is under way; 130
+    /// interrupted; 2 wrong arguments or configuration; 1 anything else.
     Trim(trim::Args),
     /// Answer the host's calls; what systemd starts
+    ///
+    /// With a socket of systemd's it ends when nobody calls, and the next call starts it again; trimtab-agent.socket is that
+    /// socket. Started by hand it listens on vsock port 874 until it is stopped. SIGTERM ends what runs, and its report is
+    /// kept in /run/trimtab-agent until the next boot.
     Serve(serve::Args),
     /// What is in force, and where each setting came from
+    ///
+    /// The first that exists of /etc/trimtab/agent.toml, /run/trimtab/agent.toml and /usr/lib/trimtab/agent.toml is read,
+    /// then agent.toml.d/*.toml beside each of them, in the order of their names. A mistake in one is an error with file,
+    /// line and key (exit code 2).
     Config(config::Args),
     /// One filesystem's worker; the agent starts it by itself
     #[command(hide = true)]

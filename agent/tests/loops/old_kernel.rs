@@ -142,5 +142,5 @@ fn without_vsock_it_says_what_brings_it() {
     let out = on_old_kernel(|| agent(&scratch).args(["serve", "--listen", "vsock:874"]).output().unwrap());
     let text = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{text}");
-    assert!(text.contains("vsock port 874") && text.contains("has no vsock (Linux 4.8"), "{text}");
+    assert!(text.contains("vsock port 874") && text.contains("has no vsock: it takes Linux 4.8"), "{text}");
 }
