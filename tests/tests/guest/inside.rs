@@ -34,11 +34,16 @@ fn copy_trimtab_in(guest: &Guest) -> Result<()> {
     guest.remove_disk(&disk)
 }
 
-/// Runs `trimtab trim --json` in the guest against the agent at this CID of its own: exit code and document.
-fn trim_from_inside(guest: &Guest, cid: u32) -> Result<(i32, Document)> {
+/// What takes the right to call from a port below 1024 away.
+const WITHOUT_PRIVILEGED_PORTS: &str =
+    "setpriv --bounding-set=-net_bind_service --inh-caps=-net_bind_service";
+
+/// Runs `trimtab trim --json` in the guest, behind `wrapper`, against the agent at this CID of its own: exit code and
+/// document.
+fn trim_from_inside(guest: &Guest, cid: u32, wrapper: &str) -> Result<(i32, Document)> {
     let printed = guest.sh(&format!(
         "printf '[[vm]]\\nname = \"self\"\\nagent = \"vsock:{cid}\"\\n' >/run/host/fleet.toml
-         /run/host/lib/ld-linux-* --library-path /run/host/lib /run/host/trimtab \
+         {wrapper} /run/host/lib/ld-linux-* --library-path /run/host/lib /run/host/trimtab \
              --inventory /run/host/fleet.toml trim self --json -q && code=0 || code=$?
          echo $code"
     ))?;
@@ -60,7 +65,7 @@ fn the_agent_takes_orders_from_the_host_alone_unless_its_owner_says_otherwise() 
     for cid in [1, OWN_CID] {
         guest.start_agent("")?;
         let sent = guest.discarded_bytes(&walk.disk)?;
-        let (exit, document) = trim_from_inside(&guest, cid)?;
+        let (exit, document) = trim_from_inside(&guest, cid, "")?;
         let error = &document.only_vm()?["error"];
         ensure!(exit == 32 && error["kind"] == "agent_lost", "CID {cid}, exit {exit}: {document}");
         ensure!(error["hint"].as_str().is_some_and(|hint| hint.contains("allow_cids")), "{document}");
@@ -75,7 +80,7 @@ fn the_agent_takes_orders_from_the_host_alone_unless_its_owner_says_otherwise() 
 
     guest.sh("mkdir -p /etc/trimtab && echo 'allow_cids = [1, 2]' >/etc/trimtab/agent.toml")?;
     guest.start_agent("")?;
-    let (exit, document) = trim_from_inside(&guest, 1)?;
+    let (exit, document) = trim_from_inside(&guest, 1, "")?;
     let vm = document.only_vm()?;
     ensure!(vm["error"].is_null() && vm["stop"] == "done", "{document}");
     ensure!(document.filesystem(&walk.mount)?["state"] == "done", "{document}");
@@ -87,5 +92,18 @@ fn the_agent_takes_orders_from_the_host_alone_unless_its_owner_says_otherwise() 
     // The host may call as before.
     let ended = Trimtab::of(&guest)?.trim(&["inside"])?;
     ensure!(ended.exit == 0, "exit {}: {}", ended.exit, checked(&ended)?);
+
+    // The kernel's vsock tells the agent a port, and gives those below 1024 to the privileged alone.
+    guest.stop_agent()?;
+    guest.sh("rm /run/agent.log; echo 'peer_port = \"privileged\"' >>/etc/trimtab/agent.toml")?;
+    guest.start_agent("")?;
+    let (exit, document) = trim_from_inside(&guest, 1, WITHOUT_PRIVILEGED_PORTS)?;
+    let error = &document.only_vm()?["error"];
+    ensure!(exit == 32 && error["kind"] == "agent_lost", "exit {exit}: {document}");
+    ensure!(error["hint"].as_str().is_some_and(|hint| hint.contains("peer_port")), "{document}");
+    ensure!(guest.agent_log()?.contains("wants a port below 1024"), "{}", guest.agent_log()?);
+    let (_, document) = trim_from_inside(&guest, 1, "")?;
+    let vm = document.only_vm()?;
+    ensure!(vm["error"].is_null() && vm["stop"] == "done", "root is let in: {document}");
     Ok(())
 }

@@ -16,4 +16,5 @@ mod matrix;
 mod mounts;
 mod probe;
 mod rig;
+mod token;
 mod volumes;
