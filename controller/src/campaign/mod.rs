@@ -23,6 +23,7 @@ pub mod gate;
 pub mod limits;
 pub mod metrics;
 pub mod order;
+pub mod plan;
 pub mod ramp;
 pub mod retry;
 pub mod run;

@@ -32,12 +32,17 @@ pub(super) struct Known {
 
 /// Reads configuration and inventory.
 pub(super) async fn load(global: &Global, parallel: Option<u16>) -> Result<Known, Trouble> {
-    let config = Config::load(Flags {
-        inventory: global.inventory.clone(),
-        connect: global.connect.clone(),
-        parallel,
-        store: None,
-    })?;
+    load_with(global, Flags { parallel, ..flags(global) }).await
+}
+
+/// What the global options say.
+pub(super) fn flags(global: &Global) -> Flags {
+    Flags { inventory: global.inventory.clone(), connect: global.connect.clone(), ..Flags::default() }
+}
+
+/// The same as [`load`] for a verb with options of its own.
+pub(super) async fn load_with(global: &Global, flags: Flags) -> Result<Known, Trouble> {
+    let config = Config::load(flags)?;
     let mut inventory = Inventory::load(&config.sources).await?;
     config.labels.add_to(&mut inventory.vms);
     Ok(Known { config, inventory, qmp: global.qmp, via: global.via, neighbours: Neighbours::default() })

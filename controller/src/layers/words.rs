@@ -20,7 +20,7 @@ pub(super) fn quoted(word: &str) -> String {
 }
 
 /// "19.4 GiB".
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     ByteSize::b(bytes).display().iec().to_string()
 }
 

@@ -1,0 +1,160 @@
+//! Who takes part, in which order, and why not.
+
+use super::*;
+use crate::{
+    campaign::run::VmKey,
+    layers::samples::{HEADER, Sample},
+    model::{disk::DriveDiscard, image::Qcow2Header},
+    trim::fakes::look_of,
+};
+
+const GIB: u64 = 1 << 30;
+
+fn wishes() -> Wishes {
+    Wishes {
+        name: "n".into(),
+        limits: Limits::default(),
+        windows: Vec::new(),
+        window_weeks: 8,
+        include_set_aside: false,
+    }
+}
+
+fn built_with(seen: &[Seen], wishes: &Wishes, remembered: &[VmRow]) -> Plan {
+    let names = DatastoreNames::default();
+    let known = Known { host: "h", now: Timestamp::UNIX_EPOCH, datastores: &names, remembered };
+    build(seen, &[Vm::named("not-this")], wishes, &known)
+}
+
+fn built(seen: &[Seen]) -> Plan {
+    built_with(seen, &wishes(), &[])
+}
+
+fn seen(name: &str, samples: &[Sample]) -> Seen {
+    (Vm::named(name), Ok(look_of(samples)))
+}
+
+/// Slack of so many GiB: the sample's guest uses 10 GiB.
+fn with_slack(gib: u64) -> Sample {
+    let mut sample = Sample::raw();
+    sample.image.allocation.allocated_bytes = Some((10 + gib) * GIB);
+    sample
+}
+
+fn cut() -> Sample {
+    let mut sample = Sample::raw();
+    sample.host.discard = DriveDiscard::Ignore;
+    sample
+}
+
+/// The only VM that is left out beside the excluded one.
+fn left_out(seen: Seen) -> LeftOut {
+    let plan = built(&[seen]);
+    assert!(plan.vms.is_empty(), "{plan:?}");
+    let out = plan.left_out.iter().find(|out| out.reason != Reason::Excluded);
+    out.unwrap_or_else(|| panic!("{plan:?}")).clone()
+}
+
+#[test]
+fn the_fullest_datastore_first() {
+    let mut full = with_slack(5);
+    let store = full.datastore();
+    (store.identity, store.free_bytes) = ("full".into(), store.size_bytes / 50);
+    let plan = built(&[seen("a", &[with_slack(5)]), seen("b", &[with_slack(9)]), seen("c", &[full])]);
+    let order: Vec<_> = plan.vms.iter().map(|vm| (vm.name.as_str(), vm.expected_bytes / GIB)).collect();
+    assert_eq!(order, [("c", 5), ("b", 9), ("a", 5)]);
+    let stores: Vec<_> = plan.datastores.iter().map(|store| store.name.as_str()).collect();
+    assert_eq!(stores, ["ext4:uuid@host", "full"]);
+    assert_eq!(plan.left_out, [left(&Vm::named("not-this"), Reason::Excluded, "--exclude says so")]);
+    assert_eq!(plan.expected_bytes(), 19 * GIB);
+}
+
+#[test]
+fn what_takes_part() {
+    let plan = built(&[seen("a", &[with_slack(5), cut()])]);
+    let [vm] = plan.vms.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((vm.expected_bytes, vm.at_most_bytes, vm.first), (5 * GIB, Some(5 * GIB), true));
+    assert_eq!(vm.disks.len(), 2, "a disk that is cut lies on its datastore all the same");
+    assert_eq!((vm.disks[0].image.as_str(), vm.disks[0].inode), ("/guests/a.img", 2));
+    assert!(vm.notes[0].starts_with("sdb stays as it is: drive: "), "{:?}", vm.notes);
+    assert_eq!(vm.datastores(), ["ext4:uuid@host"], "each once");
+
+    let overlay = Sample::qcow2(Qcow2Header { has_backing_file: true, ..HEADER });
+    let plan = built(&[seen("overlay", &[overlay]), seen("a", &[with_slack(1)])]);
+    let order: Vec<_> = plan.vms.iter().map(|vm| (vm.name.as_str(), vm.at_most_bytes.is_some())).collect();
+    assert_eq!(order, [("a", true), ("overlay", false)], "what is not known comes last");
+
+    let mut paused = look_of(&[with_slack(5)]);
+    paused.guest = Err(Trouble::new(Kind::VmPaused, "the VM does not run (paused)"));
+    paused.disks[0].guest = None;
+    let plan = built(&[(Vm::named("paused"), Ok(paused))]);
+    assert_eq!((plan.vms.len(), plan.vms[0].notes.len()), (1, 1), "{plan:?}");
+
+    let mut busy = with_slack(5);
+    busy.host.block_job = Some("copying".into());
+    assert_eq!(built(&[seen("busy", &[busy])]).vms.len(), 1, "a job passes by itself");
+}
+
+#[test]
+fn what_is_left_out() {
+    let trouble = |kind| (Vm::named("x y"), Err(Trouble::new(kind, "why")));
+    let guest = |kind| {
+        let mut look = look_of(&[with_slack(5)]);
+        look.guest = Err(Trouble::new(kind, "why"));
+        (Vm::named("x y"), Ok(look))
+    };
+    let mut shared = with_slack(5);
+    shared.used_by_others = vec!["other".into()];
+    let mut unread = look_of(&[with_slack(5)]);
+    unread.disks[0].image_trouble = Some(Trouble::new(Kind::Image, "cannot read it"));
+    let mut remote = look_of(&[with_slack(5)]);
+    (remote.disks[0].host.image, remote.disks[0].image) = (None, None);
+    for (name, seen, reason, text, paste) in [
+        ("cut", seen("x y", &[cut()]), Reason::Cut, "sda: drive: ", Some("trimtab doctor 'x y'")),
+        ("guarded", seen("x y", &[shared]), Reason::Guarded, "sda: protocol: ", Some("trimtab doctor 'x y'")),
+        ("compact", seen("x y", &[with_slack(0)]), Reason::NothingToFree, "what its guest", None),
+        (
+            "unread",
+            (Vm::named("x"), Ok(unread)),
+            Reason::NoImage,
+            "sda: cannot read it",
+            Some("trimtab doctor x"),
+        ),
+        (
+            "rbd",
+            (Vm::named("x"), Ok(remote)),
+            Reason::NoImage,
+            "sda: its image is not",
+            Some("trimtab doctor x"),
+        ),
+        ("diskless", seen("x", &[]), Reason::NoImage, "it has no disk", None),
+        ("off", guest(Kind::VmOff), Reason::Off, "why", None),
+        ("no agent", guest(Kind::NoAgent), Reason::NoAgent, "why", Some("trimtab doctor 'x y'")),
+        ("silent", guest(Kind::AgentSilent), Reason::NoAnswer, "why", Some("trimtab doctor 'x y'")),
+        ("no QMP", trouble(Kind::NoQmp), Reason::NoAnswer, "why", Some("trimtab doctor 'x y'")),
+    ] {
+        let out = left_out(seen);
+        assert_eq!((out.reason, out.paste.as_deref()), (reason, paste), "{name}: {out:?}");
+        assert!(out.text.starts_with(text), "{name}: {out:?}");
+    }
+}
+
+#[test]
+fn what_the_store_remembers() {
+    let row = |failed_in_a_row, proven: Option<Timestamp>| VmRow {
+        vm: VmKey { host: "h".into(), name: "a".into(), uuid: None },
+        seen: Timestamp::UNIX_EPOCH,
+        proven,
+        failed_in_a_row,
+    };
+    let all = [seen("a", &[with_slack(5)])];
+    let first = |row| built_with(&all, &wishes(), &[row]).vms[0].first;
+    assert!(first(row(1, None)) && !first(row(0, Some(Timestamp::UNIX_EPOCH))));
+    let aside = built_with(&all, &wishes(), &[row(2, None)]);
+    assert_eq!(aside.left_out[0].reason, Reason::SetAside, "{aside:?}");
+    let brought_back = Wishes { include_set_aside: true, ..wishes() };
+    assert_eq!(built_with(&all, &brought_back, &[row(2, None)]).vms.len(), 1);
+    let mut other = row(2, None);
+    other.vm.uuid = Some("another VM of that name".into());
+    assert_eq!(built_with(&all, &wishes(), &[other]).vms.len(), 1);
+}
