@@ -1,8 +1,10 @@
 //! `claim`: the best run that has room, by counting what runs.
 //!
-//! Runs of one place (the same set of datastores) have room together or not at all, so that a claim looks at the few
-//! places that have runs waiting, and then at the head of those with room: ten thousand runs cost what ten cost, and a
-//! datastore that is full keeps nobody else from his turn.
+//! Runs of one lane (on the same datastores, first trims or not, begun before or not) have room together or not at all. A
+//! claim looks at the few lanes that have runs waiting, and then at the head of those with room: ten thousand runs cost
+//! what ten cost, and a datastore that is full keeps nobody else from his turn.
+
+use std::collections::BTreeSet;
 
 use sqlx::{FromRow, SqliteConnection};
 use uuid::Uuid;
@@ -58,18 +60,21 @@ pub(super) async fn room(db: &mut SqliteConnection, campaign: i64) -> Result<Roo
         datastores: datastores(&place),
         is_first,
     });
-    let caps: Vec<(i64, String, String, i64)> = sqlx::query_as(
-        "SELECT campaign, scope, name, at_once FROM cap \
-         WHERE campaign = $1 OR campaign IN (SELECT campaign FROM run WHERE state = 'running')",
-    )
-    .bind(campaign)
-    .fetch_all(&mut *db)
-    .await?;
-    let caps = caps.into_iter().map(|(campaign, scope, name, at_once)| {
-        let scope = Scope::of(&scope).ok_or_else(|| Fault::damaged(format!("{scope:?} is no scope")))?;
-        Ok(Cap { campaign, scope, name, at_once: count(at_once) })
-    });
-    Ok(Room { campaign, running: running.collect(), caps: caps.collect::<Result<_, Fault>>()? })
+    let running: Vec<Running> = running.collect();
+    let campaigns: BTreeSet<i64> = running.iter().map(|run| run.campaign).chain([campaign]).collect();
+    let mut caps = Vec::new();
+    for of in campaigns {
+        let rows: Vec<(String, String, i64)> =
+            sqlx::query_as("SELECT scope, name, at_once FROM cap WHERE campaign = $1")
+                .bind(of)
+                .fetch_all(&mut *db)
+                .await?;
+        for (scope, name, at_once) in rows {
+            let scope = Scope::of(&scope).ok_or_else(|| Fault::damaged(format!("{scope:?} is no scope")))?;
+            caps.push(Cap { campaign: of, scope, name, at_once: count(at_once) });
+        }
+    }
+    Ok(Room { campaign, running, caps })
 }
 
 /// What keeps every run of the campaign that is due from being admitted, if anything does.
@@ -125,55 +130,62 @@ async fn expected(db: &mut SqliteConnection) -> Result<i64, Fault> {
     Ok(millis.saturating_mul(1000))
 }
 
+/// How many were admitted, up to as many as the ramp can tell apart, and how many of them are open.
+pub(super) const BEGUN: &str = "SELECT (SELECT count(*) FROM (SELECT 1 FROM run WHERE campaign = $1 AND admitted = 1 LIMIT $2) AS some), \
+     (SELECT count(*) FROM run WHERE campaign = $1 AND admitted = 1 AND state IN ('running', 'waiting'))";
+
 /// What the ramp knows of a campaign; `None`: it is over.
 pub(super) async fn begun(db: &mut SqliteConnection, of: &Campaign) -> Result<Option<Begun>, Fault> {
     let end = ramp::end(&of.limits.ramp, of.total);
     if end == 0 {
         return Ok(None);
     }
-    // No more is counted than the ramp can tell apart.
-    let (admitted, open): (i64, i64) = sqlx::query_as(
-        "SELECT (SELECT count(*) FROM (SELECT 1 FROM run WHERE campaign = $1 AND admitted = TRUE LIMIT $2) AS some), \
-                (SELECT count(*) FROM run WHERE campaign = $1 AND admitted = TRUE AND state IN ('running', 'waiting'))",
-    )
-    .bind(of.id)
-    .bind(i64::from(end).saturating_add(1))
-    .fetch_one(db)
-    .await?;
+    let (admitted, open): (i64, i64) =
+        sqlx::query_as(BEGUN).bind(of.id).bind(i64::from(end).saturating_add(1)).fetch_one(db).await?;
     let begun = Begun { admitted: count(admitted), open: count(open) };
     Ok((begun.admitted <= end).then_some(begun))
 }
 
-/// Runs that have room together: of one place, first trims or not, begun before or not.
-#[derive(FromRow, Clone, PartialEq, Debug)]
-struct Group {
-    place: String,
+/// Runs that have room together: first trims or not, begun before or not, of one place.
+struct Lane {
+    key: String,
     is_first: bool,
-    admitted: bool,
+    is_admitted: bool,
+    datastores: Vec<String>,
 }
 
-/// The groups of a campaign that have runs waiting on a host, each found by one step in the index `run_waiting`.
-const GROUPS: &str = "
-WITH RECURSIVE head (place, is_first, admitted) AS (
-    SELECT * FROM (
-        SELECT place, is_first, admitted FROM run
-        WHERE campaign = $1 AND host = $2 AND state = 'waiting'
-        ORDER BY place, is_first, admitted LIMIT 1) AS one
-    UNION ALL
-    SELECT r.place, r.is_first, r.admitted FROM head h JOIN run r ON r.id = (
-        SELECT n.id FROM run n
-        WHERE n.campaign = $1 AND n.host = $2 AND n.state = 'waiting'
-          AND (n.place, n.is_first, n.admitted) > (h.place, h.is_first, h.admitted)
-        ORDER BY n.place, n.is_first, n.admitted LIMIT 1)
-)
-SELECT place, is_first, admitted FROM head";
+impl Lane {
+    /// Reads the column: two digits and the place.
+    fn of(key: String) -> Result<Self, Fault> {
+        let parts = key.split_at_checked(2).map(|(marks, place)| (marks, datastores(place)));
+        let (is_first, is_admitted, datastores) = match parts {
+            Some(("00", datastores)) => (false, false, datastores),
+            Some(("01", datastores)) => (false, true, datastores),
+            Some(("10", datastores)) => (true, false, datastores),
+            Some(("11", datastores)) => (true, true, datastores),
+            _ => return Err(Fault::damaged(format!("{key:?} is no lane"))),
+        };
+        Ok(Self { key, is_first, is_admitted, datastores })
+    }
+}
 
-/// The best run of a group that is due and whose VM is not in another campaign's turn.
-const HEAD: &str = "
+/// The lanes of a campaign that have runs waiting on a host: one step in the index `run_waiting` for each.
+pub(super) const LANES: &str = "
+WITH RECURSIVE head (lane) AS (
+    SELECT min(lane) FROM run WHERE campaign = $1 AND host = $2 AND state = 'waiting'
+    UNION ALL
+    SELECT (SELECT min(lane) FROM run WHERE campaign = $1 AND host = $2 AND state = 'waiting' AND lane > h.lane)
+    FROM head h WHERE h.lane IS NOT NULL
+)
+SELECT lane FROM head WHERE lane IS NOT NULL";
+
+/// The best run of a lane that is due and whose VM is not in another campaign's turn. The plus signs keep the index
+/// `run_waiting` in use, which has the runs in their order.
+pub(super) const HEAD: &str = "
 SELECT id, position FROM run
-WHERE campaign = $1 AND host = $2 AND state = 'waiting' AND place = $3 AND is_first = $4 AND admitted = $5
-  AND not_before <= $6 AND vm NOT IN (SELECT vm FROM run WHERE state = 'running')
-ORDER BY position, id LIMIT 1";
+WHERE campaign = $1 AND host = $2 AND state = 'waiting' AND lane = $3
+  AND +not_before <= $4 AND +vm NOT IN (SELECT vm FROM run WHERE state = 'running')
+ORDER BY position LIMIT 1";
 
 /// Claims.
 pub(super) async fn claim(
@@ -183,8 +195,9 @@ pub(super) async fn claim(
     now: i64,
 ) -> Result<Claim, Fault> {
     let of = campaign(db, id).await?;
-    let groups: Vec<Group> = sqlx::query_as(GROUPS).bind(id).bind(&by.host).fetch_all(&mut *db).await?;
-    if groups.is_empty() {
+    let lanes: Vec<String> = sqlx::query_scalar(LANES).bind(id).bind(&by.host).fetch_all(&mut *db).await?;
+    let lanes = lanes.into_iter().map(Lane::of).collect::<Result<Vec<_>, _>>()?;
+    if lanes.is_empty() {
         return Ok(Claim::Empty);
     }
     let room = room(db, id).await?;
@@ -206,34 +219,32 @@ pub(super) async fn claim(
         return Ok(Claim::Nothing { why: Wait::Room, next: None });
     }
     let stage = begun(db, &of).await?.map_or(u32::MAX, |begun| ramp::room(&of.limits.ramp, of.total, begun));
-    match best(db, &of, by, &groups, &room, stage, now).await? {
+    match best(db, &of, by, &lanes, &room, stage, now).await? {
         Some(run) => Ok(Claim::Run(Box::new(take(db, run, &of, by, closes, now).await?))),
         None => nothing(db, id, by, stage, now).await,
     }
 }
 
-/// The best of the groups that have room.
+/// The best of the lanes that have room.
 async fn best(
     db: &mut SqliteConnection,
     of: &Campaign,
     by: &Claimant,
-    groups: &[Group],
+    lanes: &[Lane],
     room: &Room,
     stage: u32,
     now: i64,
 ) -> Result<Option<i64>, Fault> {
     let mut best: Option<(i64, i64)> = None;
-    for group in groups {
-        let may = (group.admitted || stage > 0) && room.on_datastores(group.place.lines(), group.is_first);
-        if !may {
+    for lane in lanes {
+        let datastores = lane.datastores.iter().map(String::as_str);
+        if !((lane.is_admitted || stage > 0) && room.on_datastores(datastores, lane.is_first)) {
             continue;
         }
         let head: Option<(i64, i64)> = sqlx::query_as(HEAD)
             .bind(of.id)
             .bind(&by.host)
-            .bind(&group.place)
-            .bind(group.is_first)
-            .bind(group.admitted)
+            .bind(&lane.key)
             .bind(now)
             .fetch_optional(&mut *db)
             .await?;

@@ -1,6 +1,7 @@
 //! SQLite against the suite.
 
 mod faults;
+mod plans;
 
 use proptest::prelude::*;
 use tempfile::TempDir;

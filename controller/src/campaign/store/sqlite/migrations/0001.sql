@@ -61,7 +61,7 @@ CREATE TABLE run (
     campaign    INTEGER NOT NULL REFERENCES campaign,
     vm          INTEGER NOT NULL REFERENCES vm,
     host        TEXT NOT NULL,              -- the VM's
-    place       TEXT NOT NULL,              -- its datastores, sorted, one a line: runs of one place have room together
+    place       TEXT NOT NULL,              -- its datastores, sorted, one a line
     position    INTEGER NOT NULL,
     expected    INTEGER NOT NULL,
     is_first    INTEGER NOT NULL,
@@ -88,13 +88,15 @@ CREATE TABLE run (
     result      TEXT,                       -- JSON
     ended       INTEGER,
     end_event   INTEGER,                    -- the order of ends, whatever the clock does
+    -- Runs of one lane have room together or not at all.
+    lane        TEXT NOT NULL GENERATED ALWAYS AS (is_first || admitted || place) VIRTUAL,
     UNIQUE (campaign, vm)
 ) STRICT;
 
 CREATE INDEX run_running ON run (host) WHERE state = 'running';
-CREATE INDEX run_waiting ON run (campaign, host, place, is_first, admitted, position) WHERE state = 'waiting';
+CREATE INDEX run_waiting ON run (campaign, host, lane, position) WHERE state = 'waiting';
 CREATE INDEX run_until ON run (campaign, not_before) WHERE state = 'waiting';
-CREATE INDEX run_admitted ON run (campaign, admitted, state);
+CREATE INDEX run_admitted ON run (campaign, state) WHERE admitted = 1;
 CREATE INDEX run_ended ON run (campaign, class, end_event) WHERE state = 'done';
 CREATE INDEX run_duration ON run (duration) WHERE class IN ('reclaimed', 'already_compact', 'held', 'not_measurable');
 
