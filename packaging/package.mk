@@ -9,6 +9,7 @@ export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),$(
 DESTDIR ?=
 UNITDIR ?= /usr/lib/systemd/system
 UDEVDIR ?= /usr/lib/udev/rules.d
+SYSUSERSDIR ?= /usr/lib/sysusers.d
 ZSHDIR ?= /usr/share/zsh/vendor-completions
 # qemu-ga runs what lies here before and after a freeze: /etc/qemu on Debian, /etc/qemu-ga on Fedora and its kin.
 FREEZEDIR ?= /etc/qemu/fsfreeze-hook.d
@@ -19,6 +20,11 @@ package: ## deb and RPM of the agent and of trimtab, in target/packages
 	@$(MAKE) package-build
 	@packaging/build-deb $(VERSION)
 	@packaging/build-rpm
+
+.PHONY: package-check
+package-check: ## hold those packages to what they promise; FULL=yes builds the host's a second time, too
+	@tests/setup package
+	@packaging/check $(if $(FULL),full)
 
 .PHONY: dist
 dist: ## the tarballs and the spec that distributions build from, in target/packages
@@ -69,5 +75,8 @@ install-agent:
 install-trimtab:
 	install -D -m 755 $(TARGET)/$(TRIPLE)/release/trimtab $(DESTDIR)/usr/bin/trimtab
 	install -D -m 644 packaging/trimtab.toml $(DESTDIR)/etc/trimtab/trimtab.toml
+	install -D -m 644 -t $(DESTDIR)$(UNITDIR) packaging/systemd/trimtab-worker.service
+	install -D -m 644 -t $(DESTDIR)$(SYSUSERSDIR) packaging/sysusers/trimtab.conf
+	install -D -m 644 -t $(DESTDIR)/usr/share/trimtab/dashboards packaging/dashboards/*.json
 	$(call install-texts,trimtab)
 

@@ -1,5 +1,5 @@
 //! The page of a configuration file, from the file as it is installed: its first comment says what it is, and each
-//! key stands commented out with its default, below what it means.
+//! key stands commented out with its default, below what it means. A table that is an example stands so as a whole.
 
 use std::path::Path;
 
@@ -32,13 +32,13 @@ pub(crate) const TRIMTAB: File = File {
     see: "trimtab(1)",
 };
 
-/// A key with what the file says of it.
+/// A key, or an example of a table, with what the file says of it.
 #[derive(Debug, PartialEq, Eq)]
 struct Key {
     /// Of the table it stands in; empty at the top.
     table: String,
-    /// As in the file: `pace = "steady"`.
-    default: String,
+    /// As in the file, one or more lines: `pace = "steady"`.
+    lines: Vec<String>,
     meaning: String,
 }
 
@@ -74,7 +74,10 @@ fn page(file: &File, about: &[String], keys: &[Key], day: &str) -> String {
             roff.control("SH", [title.as_str()]);
             table = Some(&key.table);
         }
-        roff.control("TP", []).text([bold(&key.default)]).text([roman(&key.meaning)]);
+        for (number, line) in key.lines.iter().enumerate() {
+            roff.control(if number == 0 { "TP" } else { "TQ" }, []).text([bold(line)]);
+        }
+        roff.text([roman(&key.meaning)]);
     }
     roff.control("SH", ["SEE ALSO"]).text([roman(file.see)]);
     roff.render()
@@ -87,24 +90,25 @@ fn parse(text: &str) -> anyhow::Result<(Vec<String>, Vec<Key>)> {
     let mut table = String::new();
     let mut keys = Vec::new();
     for block in blocks {
-        let mut meaning = Vec::new();
+        let (mut meaning, mut lines) = (Vec::new(), Vec::new());
         for line in block.lines() {
             if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
                 name.clone_into(&mut table);
-            } else if let Some(words) = line.strip_prefix("# ") {
+            } else if let Some(words) = line.strip_prefix("# ").filter(|_| lines.is_empty()) {
                 meaning.push(words);
-            } else if let Some(default) = line.strip_prefix('#').filter(|line| line.contains(" = ")) {
-                let meaning = std::mem::take(&mut meaning).join(" ");
-                if meaning.is_empty() {
-                    bail!("nothing is said of {default:?}");
-                }
-                keys.push(Key { table: table.clone(), default: default.to_owned(), meaning });
+            } else if let Some(shown) = line.strip_prefix('#').filter(|line| !line.starts_with([' ', '#'])) {
+                lines.push(shown.to_owned());
             } else {
-                bail!("{line:?} is neither a comment, nor a key that is commented out, nor a table");
+                bail!(
+                    "{line:?} is neither a comment above a key, nor a key that is commented out, nor a table"
+                );
             }
         }
-        if !meaning.is_empty() {
-            bail!("no key below {meaning:?}");
+        match (meaning.is_empty(), lines.is_empty()) {
+            (true, true) => {}
+            (false, false) => keys.push(Key { table: table.clone(), lines, meaning: meaning.join(" ") }),
+            (true, false) => bail!("nothing is said of {lines:?}"),
+            (false, true) => bail!("no key below {meaning:?}"),
         }
     }
     Ok((about, keys))
@@ -124,15 +128,17 @@ mod tests {
 
     #[test]
     fn keys_with_table_default_and_meaning() {
-        let text = "# /x: what.\n#\n# More\n# of it.\n\n# One\n# thing.\n#a = 1\n\n[t]\n# Two.\n#b = \"c\"\n";
+        let text = "# /x: what.\n#\n# More\n# of it.\n\n# One\n# thing.\n#a = 1\n\n\
+            [t]\n# Two.\n#b = \"c\"\n\n# Three.\n#[[e]]\n#d = 1\n";
         let (about, keys) = parse(text).unwrap();
         assert_eq!(about, ["/x: what.", "More of it."]);
-        let key = |table: &str, default: &str, meaning: &str| Key {
+        let key = |table: &str, lines: &[&str], meaning: &str| Key {
             table: table.to_owned(),
-            default: default.to_owned(),
+            lines: lines.iter().map(|&line| line.to_owned()).collect(),
             meaning: meaning.to_owned(),
         };
-        assert_eq!(keys, [key("", "a = 1", "One thing."), key("t", "b = \"c\"", "Two.")]);
+        let example = key("t", &["[[e]]", "d = 1"], "Three.");
+        assert_eq!(keys, [key("", &["a = 1"], "One thing."), key("t", &["b = \"c\""], "Two."), example]);
     }
 
     #[test]
@@ -150,7 +156,7 @@ mod tests {
     fn the_installed_files_can_be_shown() {
         for (file, key) in [(AGENT, "host_may_trim"), (TRIMTAB, "connect")] {
             let (about, keys) = parse(file.text).unwrap();
-            assert!(keys.iter().any(|found| found.default.starts_with(key)), "{key}: {keys:?}");
+            assert!(keys.iter().any(|found| found.lines[0].starts_with(key)), "{key}: {keys:?}");
             assert!(about[0].starts_with(file.path), "{about:?}");
         }
     }
