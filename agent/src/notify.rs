@@ -13,7 +13,8 @@ pub async fn ready_and_follow(engine: &Engine, idle_exit: Option<Duration>) {
     loop {
         let status = status(*active.borrow_and_update(), idle_exit);
         tell(&[NotifyState::Status(&status)]);
-        if active.changed().await.is_err() {
+        // Told to stop, the status says that, and not that the next call is waited for.
+        if active.changed().await.is_err() || engine.is_stopping() {
             return std::future::pending().await;
         }
     }

@@ -231,9 +231,11 @@ impl Probe {
         let (kind, meaning) = match errno {
             Errno::ENOSPC | Errno::EDQUOT => (FailureKind::NoRoom, "the filesystem or a quota is full"),
             Errno::EROFS => (FailureKind::Permission, "its mount point is read-only"),
-            Errno::EACCES | Errno::EPERM => {
-                (FailureKind::Permission, "its root directory does not let the agent write; give it to root")
-            }
+            Errno::EACCES | Errno::EPERM => (
+                FailureKind::Permission,
+                "its root directory is another user's, and the agent's unit leaves CAP_DAC_OVERRIDE out; a drop-in with \
+                 CapabilityBoundingSet=CAP_DAC_OVERRIDE lets it write there",
+            ),
             Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOTTY => (
                 FailureKind::Unsupported,
                 "it knows no files without a name, or does not tell where they lie",

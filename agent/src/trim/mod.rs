@@ -175,6 +175,11 @@ impl Engine {
         self.inner.active.subscribe()
     }
 
+    /// Whether it was told to start nothing more.
+    pub fn is_stopping(&self) -> bool {
+        *self.inner.stop.borrow()
+    }
+
     /// Waits until no run or probe is active.
     pub async fn wait_until_over(&self) {
         // An error would mean that the sender is gone; it is in `self`.
