@@ -53,9 +53,9 @@ impl Token {
             TokenSource::Credential => {
                 let missing = || {
                     format!(
-                        "systemd handed over no credential {CREDENTIAL}: give the VM one (SMBIOS, \
-                         io.systemd.credential:{CREDENTIAL}=…), or put it into /etc/credstore/{CREDENTIAL} (systemd 252 and \
-                         later), or use \"file:/PATH\""
+                        "systemd handed over no credential {CREDENTIAL}: give the VM one (fw_cfg, \
+                         opt/io.systemd.credentials/{CREDENTIAL}), or put it into /etc/credstore/{CREDENTIAL} (both take \
+                         systemd 252), or use \"file:/PATH\""
                     )
                 };
                 let path = credentials.ok_or_else(missing)?.join(CREDENTIAL);
