@@ -5,16 +5,30 @@ use std::{
     fmt, fs,
     io::{self, Read},
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use constant_time_eq::constant_time_eq;
 use trimtab_proto::token::{self, MAX_BYTES};
 
-use crate::config::TokenSource;
+use crate::{config::TokenSource, sys::Roots};
 
-/// systemd's name for it, in the unit and in every credential store.
+/// systemd's name for it, in every credential store.
 const CREDENTIAL: &str = "trimtab.token";
+
+/// Where the credential may lie, by systemd's own order: what a unit was handed, what the host gave the VM, the stores
+/// (systemd.exec(5), LoadCredential; systemd.io/CREDENTIALS). Looked at from here, since a unit that names a credential
+/// that is not there does not start under every systemd.
+fn places(roots: &Roots, handed: Option<&Path>) -> Vec<PathBuf> {
+    let known = [
+        roots.run.join("credentials/@system"),
+        roots.etc.join("credstore"),
+        roots.run.join("credstore"),
+        roots.lib[0].join("credstore"),
+    ];
+    let folders = handed.map(Path::to_owned).into_iter().chain(known);
+    folders.map(|folder| folder.join(CREDENTIAL)).collect()
+}
 
 /// The secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,34 +50,30 @@ pub enum Refused {
 }
 
 impl Token {
-    /// Reads the secret from where the configuration says. `credentials` is `$CREDENTIALS_DIRECTORY`.
+    /// Reads the secret from where the configuration says. `handed` is `$CREDENTIALS_DIRECTORY`.
     ///
     /// # Errors
     /// Why it cannot be had, and what to do.
-    pub fn load(source: &TokenSource, credentials: Option<&Path>) -> Result<Option<Self>, String> {
+    pub fn load(source: &TokenSource, roots: &Roots, handed: Option<&Path>) -> Result<Option<Self>, String> {
+        let credential = || places(roots, handed).into_iter().find(|path| path.exists());
         match source {
             TokenSource::None => {
-                if credentials.is_some_and(|folder| folder.join(CREDENTIAL).exists()) {
+                if let Some(path) = credential() {
                     tracing::warn!(
-                        "there is a credential {CREDENTIAL}, and calls need none: set token = \"credential\" in agent.toml"
+                        "there is {}, and calls need no token: set token = \"credential\" in agent.toml",
+                        path.display()
                     );
                 }
                 Ok(None)
             }
-            TokenSource::Credential => {
-                let missing = || {
-                    format!(
-                        "systemd handed over no credential {CREDENTIAL}: give the VM one (fw_cfg, \
-                         opt/io.systemd.credentials/{CREDENTIAL}), or put it into /etc/credstore/{CREDENTIAL} (both take \
-                         systemd 252), or use \"file:/PATH\""
-                    )
-                };
-                let path = credentials.ok_or_else(missing)?.join(CREDENTIAL);
-                match read(&path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
-                    text => Self::new(&path, text).map(Some),
-                }
-            }
+            TokenSource::Credential => match credential() {
+                Some(path) => Self::new(&path, read(&path)).map(Some),
+                None => Err(format!(
+                    "there is no credential {CREDENTIAL}: give the VM one (fw_cfg, \
+                     opt/io.systemd.credentials/{CREDENTIAL}; systemd 252), or put it into /etc/credstore/{CREDENTIAL}, or use \
+                     \"file:/PATH\""
+                )),
+            },
             TokenSource::File(path) => {
                 let token = Self::new(path, read(path))?;
                 if fs::metadata(path).is_ok_and(|found| found.mode() & 0o077 != 0) {
@@ -141,19 +151,34 @@ mod tests {
         fs::write(&good, format!("{SECRET}\n")).unwrap();
         fs::write(&bad, "horse\n").unwrap();
         let empty = tempfile::tempdir().unwrap();
+        let from_host = tempfile::tempdir().unwrap();
+        let stored = tempfile::tempdir().unwrap();
+        for (root, folder) in [(&from_host, "run/credentials/@system"), (&stored, "etc/credstore")] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+            fs::write(root.path().join(folder).join(CREDENTIAL), SECRET).unwrap();
+        }
         let file = |path: &Path| TokenSource::File(path.to_owned());
-        let (here, there) = (Some(dir.path()), Some(empty.path()));
-        for (name, source, credentials, expected) in [
-            ("none wanted", TokenSource::None, here, Ok(None)),
-            ("a credential", TokenSource::Credential, here, Ok(Some(token()))),
-            ("no such credential", TokenSource::Credential, there, Err("no credential trimtab.token")),
-            ("no credentials at all", TokenSource::Credential, None, Err("no credential trimtab.token")),
-            ("a file", file(&good), None, Ok(Some(token()))),
-            ("no file", file(Path::new("/nonexistent")), here, Err("cannot read /nonexistent: No such file")),
-            ("a folder", file(dir.path()), None, Err("it is not a file")),
-            ("too short", file(&bad), None, Err("16 to 256 visible")),
+        let handed = Some(dir.path());
+        let missing = Err("there is no credential trimtab.token");
+        for (name, source, root, handed, expected) in [
+            ("none wanted", TokenSource::None, &stored, handed, Ok(None)),
+            ("handed by the unit", TokenSource::Credential, &empty, handed, Ok(Some(token()))),
+            ("given by the host", TokenSource::Credential, &from_host, None, Ok(Some(token()))),
+            ("in a store", TokenSource::Credential, &stored, Some(empty.path()), Ok(Some(token()))),
+            ("nowhere", TokenSource::Credential, &empty, None, missing),
+            ("a file", file(&good), &empty, None, Ok(Some(token()))),
+            (
+                "no file",
+                file(Path::new("/nonexistent")),
+                &empty,
+                handed,
+                Err("cannot read /nonexistent: No such file"),
+            ),
+            ("a folder", file(dir.path()), &empty, None, Err("it is not a file")),
+            ("too short", file(&bad), &empty, None, Err("16 to 256 visible")),
         ] {
-            match (Token::load(&source, credentials), expected) {
+            let roots = Roots::under(root.path());
+            match (Token::load(&source, &roots, handed), expected) {
                 (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{name}"),
                 (Err(said), Err(expected)) => {
                     assert!(said.contains(expected) && !said.contains("horse"), "{name}: {said}");

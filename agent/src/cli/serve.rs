@@ -78,7 +78,7 @@ pub(super) fn engine(roots: &Roots, runs: impl FnOnce(&str) -> Runs) -> anyhow::
 
 async fn serve(args: Args, roots: Roots, config: Config, handed: Option<&Handed>) -> anyhow::Result<()> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let token = Token::load(&config.token, credentials.as_deref());
+    let token = Token::load(&config.token, &roots, credentials.as_deref());
     let token = token.map_err(|what| config.refuse("token", &what))?;
     let (engine, kernel) = engine(&roots, |boot_id| Runs::load(&lock::folder(&roots), boot_id))?;
     let (listener, place) = match handed {

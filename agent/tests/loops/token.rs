@@ -76,7 +76,7 @@ fn without_one_that_can_be_read_nothing_starts() {
         (
             "no credential",
             "\ntoken = \"credential\"\n".to_owned(),
-            "agent.toml:2: token: systemd handed over no credential",
+            "agent.toml:2: token: there is no credential",
         ),
         (
             "no file",

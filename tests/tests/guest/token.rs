@@ -39,7 +39,7 @@ fn a_guest_that_wants_a_token_obeys_whoever_brings_it() -> Result<()> {
          echo 'token = \"credential\"' >/etc/trimtab/agent.toml"
     ))?;
     let refused = guest.sh("trimtab-agent serve 2>&1 || echo exit $?")?;
-    ensure!(refused.contains("agent.toml:1: token: systemd handed over no credential"), "{refused}");
+    ensure!(refused.contains("agent.toml:1: token: there is no credential"), "{refused}");
     ensure!(refused.ends_with("exit 2\n"), "{refused}");
 
     guest.sh("sed -i 's,credential,file:/run/credentials/trimtab.token,' /etc/trimtab/agent.toml")?;
