@@ -67,14 +67,8 @@ pub fn build(seen: &[Seen], excluded: &[Vm], wishes: &Wishes, known: &Known<'_>)
         match take(vm, result, wishes, known) {
             Ok((planned, look)) => {
                 let gains: Vec<Gain> = look.disks.iter().map(|disk| gain(look, disk)).collect();
-                for store in look.disks.iter().filter_map(DiskLook::datastore) {
-                    let name = known.datastores.of(store);
-                    datastores.entry(name.clone()).or_insert_with(|| PlanDatastore {
-                        name,
-                        path: store.path.display().to_string(),
-                        size_bytes: store.size_bytes,
-                        free_bytes: store.free_bytes,
-                    });
+                for disk in &look.disks {
+                    add_datastore(&mut datastores, look, disk, known.datastores);
                 }
                 taken.push((planned, order::benefit(&gains)));
             }
@@ -94,6 +88,27 @@ pub fn build(seen: &[Seen], excluded: &[Vm], wishes: &Wishes, known: &Known<'_>)
         datastores: datastores.into_values().collect(),
         vms: taken.into_iter().map(|(vm, _)| vm).collect(),
         left_out,
+    }
+}
+
+/// Adds a disk to what its datastore is expected to gain.
+fn add_datastore(
+    datastores: &mut BTreeMap<String, PlanDatastore>,
+    look: &Look,
+    disk: &DiskLook,
+    names: &DatastoreNames,
+) {
+    let Some(store) = disk.datastore() else { return };
+    let name = names.of(store);
+    let known = datastores.entry(name.clone()).or_insert_with(|| PlanDatastore {
+        name,
+        path: store.path.display().to_string(),
+        size_bytes: store.size_bytes,
+        free_bytes: store.free_bytes,
+        expected_bytes: 0,
+    });
+    if let (Some(slack), Standing::Goes) = (look.slack(disk), standing(look, disk)) {
+        known.expected_bytes = known.expected_bytes.saturating_add(slack.min_bytes);
     }
 }
 

@@ -59,6 +59,8 @@ pub struct PlanDatastore {
     pub size_bytes: u64,
     /// What was free, in bytes.
     pub free_bytes: u64,
+    /// What the plan's VMs give back on it at least, in bytes, as it was made.
+    pub expected_bytes: u64,
 }
 
 /// A VM that is to be trimmed.

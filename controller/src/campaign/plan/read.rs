@@ -61,6 +61,8 @@ struct DatastoreTable {
     path: String,
     size_bytes: u64,
     free_bytes: u64,
+    #[serde(default)]
+    expected_bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -137,6 +139,7 @@ pub fn read(path: &Path, text: &str, gates: &BTreeSet<&str>) -> Result<Plan, Tro
                 path: one.path,
                 size_bytes: one.size_bytes,
                 free_bytes: one.free_bytes,
+                expected_bytes: one.expected_bytes,
             })
             .collect(),
         vms,

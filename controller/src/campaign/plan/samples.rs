@@ -37,6 +37,7 @@ pub(crate) fn plan() -> Plan {
             path: "/guests".into(),
             size_bytes: 1000 * GIB,
             free_bytes: 100 * GIB,
+            expected_bytes: 38 * GIB,
         }],
         vms: vec![vm("web-1", "/guests/web-1.img", "ext4:uuid@host"), db],
         left_out: vec![

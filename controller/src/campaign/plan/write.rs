@@ -90,7 +90,8 @@ fn datastore(out: &mut String, store: &PlanDatastore) -> std::fmt::Result {
     entry(out, "[[datastore]]", &format!("{percent} % of {} in use", iec(store.size_bytes)))?;
     writeln!(out, "name = {}", quoted(&store.name))?;
     writeln!(out, "path = {}", quoted(&store.path))?;
-    writeln!(out, "size_bytes = {}\nfree_bytes = {}", store.size_bytes, store.free_bytes)
+    writeln!(out, "size_bytes = {}\nfree_bytes = {}", store.size_bytes, store.free_bytes)?;
+    entry(out, &format!("expected_bytes = {}", store.expected_bytes), &iec(store.expected_bytes))
 }
 
 fn vms(out: &mut String, plan: &Plan) -> std::fmt::Result {

@@ -1,21 +1,240 @@
-//! `trimtab campaign apply`.
+//! `trimtab campaign apply`: holds a plan against the host as it is now, and takes it on.
 
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::{follow::follow, steer, store};
 use crate::{
+    campaign::{
+        account::{CampaignState, Status},
+        plan::{
+            Plan, PlanDisk,
+            drift::{self, Found},
+            read,
+        },
+        run::Class,
+        store::{Store, sqlite::SqliteStore},
+        worker::{
+            lock::{Taken, WorkerLock},
+            said::{Listener, Said},
+        },
+    },
     cli::{
         args::{
-            Global,
+            Global, Selection,
             campaign::{ApplyArgs, StoreArgs},
         },
+        exit, journal,
         output::Output,
+        vms::{self, Reached},
+        worker,
     },
+    config::{Config, Flags, datastores::DatastoreNames},
+    host,
     model::trouble::{Kind, Trouble},
+    render::{
+        campaign::{plan::applied, status::screen},
+        json::{campaign::StatusDocument, plan::ApplyDocument},
+    },
+    trim::{
+        many::side_by_side,
+        ports::{Storage, Vmm},
+    },
 };
 
+/// A plan of ten thousand VMs takes a tenth of it.
+const MAX_BYTES: u64 = 64 << 20;
+
 pub(super) async fn run(
-    _global: &Global,
-    _store: &StoreArgs,
-    _args: &ApplyArgs,
-    _output: &Output,
+    global: &Global,
+    args: &StoreArgs,
+    apply: &ApplyArgs,
+    output: &Output,
 ) -> Result<u8, Trouble> {
-    Err(Trouble::new(Kind::Store, "this build keeps no campaigns"))
+    let config = store::config(global, args)?;
+    let text = load(&apply.plan)?;
+    let gates: BTreeSet<&str> = config.gates.iter().map(|gate| gate.name.as_str()).collect();
+    let plan = read::read(&apply.plan, &text, &gates)?;
+    check_host(global, args, &apply.plan, &plan).await?;
+    let now = Timestamp::now();
+    let campaign = plan.campaign(&text, &steer::who(), now);
+    if !plan.windows.is_empty() && campaign.windows.is_empty() {
+        return Err(Trouble::new(
+            Kind::Config,
+            "none of the plan's windows opens in the weeks it looks ahead",
+        )
+        .hint("give [windows] more weeks, or other times"));
+    }
+    if apply.dry_run {
+        output.result(&ApplyDocument::new(None, &campaign), || applied(None, &campaign, true, now));
+        return Ok(exit::OK);
+    }
+    let store = store::to_write(&config).await?;
+    let id = store.apply(&campaign).await?;
+    let taken = WorkerLock::take(&config.store)?;
+    if apply.follow {
+        return carry(global, &config, store, id, taken, output).await;
+    }
+    let has_worker = matches!(taken, Taken::Theirs { .. });
+    output.result(&ApplyDocument::new(Some(id), &campaign), || applied(Some(id), &campaign, has_worker, now));
+    Ok(exit::OK)
+}
+
+fn load(path: &Path) -> Result<String, Trouble> {
+    let about = |what: String| {
+        Trouble::new(Kind::Config, format!("{}: {what}", path.display()))
+            .hint("trimtab campaign plan -o plan.toml writes a plan")
+    };
+    let metadata = std::fs::metadata(path).map_err(|error| about(error.to_string()))?;
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Err(about(format!("is no plan: a file of at most {MAX_BYTES} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(|error| about(error.to_string()))
+}
+
+/// Refuses a plan that the host has drifted from. Guests are not called.
+async fn check_host(global: &Global, args: &StoreArgs, path: &Path, plan: &Plan) -> Result<(), Trouble> {
+    if plan.host != host::id() {
+        let text = format!("{}: host: the plan was made on another host ({})", path.display(), plan.host);
+        return Err(Trouble::new(Kind::Drifted, text).hint("apply it there, or plan anew here"));
+    }
+    let flags = Flags { store: args.store.clone(), ..vms::flags(global) };
+    let known = vms::load_with(global, flags).await?;
+    let mut all = known.select(&Selection { vms: Vec::new(), select: None })?;
+    // Where a source cannot be read its VMs are not gone.
+    if let Some(trouble) = all.iter().find_map(|vm| vm.not_read.clone()) {
+        return Err(trouble);
+    }
+    all.retain(|vm| plan.vms.iter().any(|planned| planned.name == vm.name));
+    let names = Arc::new(known.config.datastores.clone());
+    let found = side_by_side(all, known.parallel(), |vm| {
+        let (reached, names) = (known.reach(&vm), Arc::clone(&names));
+        async move {
+            let uuid = vm.domain.as_ref().map(|domain| domain.id.uuid.clone());
+            Ok(Found { disks: disks(&reached, &names).await, name: vm.name, uuid })
+        }
+    })
+    .await;
+    let found: Vec<Found> = found.into_iter().collect::<Result<_, _>>()?;
+    match drift::drift(plan, &found).as_slice() {
+        [] => Ok(()),
+        drift => Err(drift::refusal(path, drift)),
+    }
+}
+
+/// A VM's disks with an image on this host, as they are now.
+async fn disks(reached: &Reached, names: &DatastoreNames) -> Result<Vec<PlanDisk>, Trouble> {
+    let parts = reached.parts();
+    let mut disks = Vec::new();
+    for disk in parts.vmm.look().await?.disks {
+        let Some(image) = &disk.image else { continue };
+        let allocation = parts.storage.allocation(image).await?;
+        let datastore = parts.storage.datastore(image).await?;
+        disks.push(PlanDisk {
+            image: image.path.display().to_string(),
+            inode: allocation.file.1,
+            datastore: datastore.map(|datastore| names.of(&datastore)),
+        });
+    }
+    Ok(disks)
+}
+
+/// Shows how it goes on. Where no worker runs, this process is the worker: Ctrl-C pauses the campaign then, and leaves
+/// one that a worker carries to it.
+async fn carry(
+    global: &Global,
+    config: &Config,
+    store: SqliteStore,
+    id: i64,
+    taken: Taken,
+    output: &Output,
+) -> Result<u8, Trouble> {
+    let leave = steer::leave()?;
+    let store = Arc::new(store);
+    let status = match taken {
+        Taken::Theirs { .. } => follow(&*store, id, *output, global.quiet, leave.clone()).await?,
+        Taken::Ours(_lock) => {
+            let worker = worker::worker(global, config, Arc::clone(&store), Arc::new(Journal));
+            let (end, ended) = watch::channel(false);
+            let who = steer::who();
+            let carried = async {
+                let carried = worker.carry(id, &who, leave.clone()).await;
+                end.send_replace(true);
+                carried
+            };
+            let (carried, shown) = tokio::join!(carried, follow(&*store, id, *output, global.quiet, ended));
+            carried?;
+            shown?
+        }
+    };
+    let exit = exit_code(&status, *leave.borrow());
+    let now = Timestamp::now();
+    output.result(&StatusDocument::new(&status, exit, now), || screen(&status, now));
+    Ok(exit)
+}
+
+/// Each trim leaves its line in the journal; the screen shows the rest.
+struct Journal;
+
+impl Listener for Journal {
+    fn say(&self, said: Said<'_>) {
+        if let Said::Turned(vm, turn) = &said {
+            journal::line(&vm.name, &[], turn);
+        }
+    }
+}
+
+/// As a trim's, with VMs in the place of disks; one that was away is no failure.
+fn exit_code(status: &Status, left: bool) -> u8 {
+    use crate::trim::outcome::Weight;
+    let is_over = matches!(status.summary.state, CampaignState::Done | CampaignState::Aborted);
+    if left && !is_over {
+        return exit::INTERRUPTED;
+    }
+    let weight = |class: &Class| match class {
+        Class::Reclaimed | Class::AlreadyCompact | Class::Away => Weight::Good,
+        _ => Weight::Bad,
+    };
+    let weights: Vec<Weight> =
+        status.summary.done.iter().filter(|(_, count)| **count > 0).map(|(class, _)| weight(class)).collect();
+    match exit::code(&weights) {
+        exit::OK if !is_over => exit::NOT_NOW,
+        code => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::campaign::samples;
+
+    #[test]
+    fn exit_codes() {
+        let status = |state, done: &[(Class, u32)]| {
+            let mut status = samples::status();
+            status.summary.state = state;
+            status.summary.done = done.iter().copied().collect();
+            status
+        };
+        use CampaignState::{Done, Paused, Stopped};
+        for (name, state, done, left, expected) in [
+            (
+                "all good",
+                Done,
+                vec![(Class::Reclaimed, 3), (Class::Away, 1), (Class::Failed, 0)],
+                false,
+                exit::OK,
+            ),
+            ("some failed", Done, vec![(Class::Reclaimed, 3), (Class::Failed, 1)], false, exit::SOME),
+            ("all cut", Done, vec![(Class::Cut, 3)], false, exit::ALL),
+            ("Ctrl-C", Paused, vec![(Class::Reclaimed, 3)], true, exit::INTERRUPTED),
+            ("paused by somebody", Paused, vec![(Class::Reclaimed, 3)], false, exit::NOT_NOW),
+            ("Ctrl-C at its end", Done, vec![(Class::Reclaimed, 3)], true, exit::OK),
+            ("stopped", Stopped, vec![(Class::Harmed, 1), (Class::Reclaimed, 1)], false, exit::SOME),
+        ] {
+            assert_eq!(exit_code(&status(state, &done), left), expected, "{name}");
+        }
+    }
 }

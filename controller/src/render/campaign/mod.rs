@@ -2,6 +2,7 @@
 
 pub mod history;
 pub mod list;
+pub mod plan;
 pub mod report;
 pub mod status;
 mod words;

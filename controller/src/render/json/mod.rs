@@ -3,6 +3,7 @@
 pub mod campaign;
 pub mod doctor;
 pub mod list;
+pub mod plan;
 pub mod survey;
 pub mod trim;
 

@@ -63,8 +63,9 @@ fn the_fullest_datastore_first() {
     let plan = built(&[seen("a", &[with_slack(5)]), seen("b", &[with_slack(9)]), seen("c", &[full])]);
     let order: Vec<_> = plan.vms.iter().map(|vm| (vm.name.as_str(), vm.expected_bytes / GIB)).collect();
     assert_eq!(order, [("c", 5), ("b", 9), ("a", 5)]);
-    let stores: Vec<_> = plan.datastores.iter().map(|store| store.name.as_str()).collect();
-    assert_eq!(stores, ["ext4:uuid@host", "full"]);
+    let stores: Vec<_> =
+        plan.datastores.iter().map(|store| (store.name.as_str(), store.expected_bytes / GIB)).collect();
+    assert_eq!(stores, [("ext4:uuid@host", 14), ("full", 5)]);
     assert_eq!(plan.left_out, [left(&Vm::named("not-this"), Reason::Excluded, "--exclude says so")]);
     assert_eq!(plan.expected_bytes(), 19 * GIB);
 }

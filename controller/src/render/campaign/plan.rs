@@ -1,0 +1,191 @@
+//! `trimtab campaign plan` and `apply`, for a person: what a plan comes to, and what was taken on.
+
+use std::collections::BTreeMap;
+
+use comfy_table::CellAlignment;
+use jiff::Timestamp;
+
+use super::words::{at, vms};
+use crate::{
+    campaign::{
+        plan::{LeftOut, Plan, PlanDatastore, Reason},
+        store::NewCampaign,
+    },
+    guest::text::{safe, safe_within},
+    render::{
+        list::{plain_table, printed},
+        size::iec,
+        wrap::wrap,
+    },
+};
+
+/// So many names stand in a line of those that are left out.
+const MOST_NAMES: usize = 6;
+
+/// A name longer than this is an identity, which stands in the plan.
+const SHORT_NAME: usize = 24;
+
+/// What a plan comes to.
+pub fn summary(plan: &Plan, file: &str) -> String {
+    let count = u32::try_from(plan.vms.len()).unwrap_or(u32::MAX);
+    let mut out = match count {
+        0 => "no VM would be trimmed\n".to_owned(),
+        _ => format!("{} would be trimmed, at least {} come back\n", vms(count), iec(plan.expected_bytes())),
+    };
+    if !plan.datastores.is_empty() {
+        out.push_str(&datastores(plan));
+    }
+    for (reason, all) in by_reason(&plan.left_out) {
+        out.push_str(&left_out(reason, &all));
+        out.push('\n');
+    }
+    out.push_str(&wrap("", "  ", &limits(plan)));
+    out.push('\n');
+    if count > 0 {
+        let file = shlex::try_quote(file).unwrap_or_else(|_| "FILE".into());
+        out.push_str(&format!("nothing was trimmed; read {file}, then: trimtab campaign apply {file}\n"));
+    }
+    out
+}
+
+fn datastores(plan: &Plan) -> String {
+    let mut table = plain_table(&["DATASTORE", "IN USE", "SIZE", "VMS", "EXPECTED"]);
+    for store in &plan.datastores {
+        let used = store.size_bytes.saturating_sub(store.free_bytes);
+        let percent = used.saturating_mul(100).checked_div(store.size_bytes).unwrap_or(0);
+        let on_it = plan.vms.iter().filter(|vm| vm.datastores().contains(&store.name)).count();
+        table.add_row([
+            called(store),
+            format!("{percent} %"),
+            iec(store.size_bytes),
+            on_it.to_string(),
+            iec(store.expected_bytes),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    printed(&table)
+}
+
+fn called(store: &PlanDatastore) -> String {
+    let path = safe_within(&store.path, 40);
+    match store.name.chars().count() <= SHORT_NAME {
+        true => format!("{} ({path})", safe(&store.name)),
+        false => path,
+    }
+}
+
+fn by_reason(left_out: &[LeftOut]) -> BTreeMap<Reason, Vec<&LeftOut>> {
+    let mut all: BTreeMap<Reason, Vec<&LeftOut>> = BTreeMap::new();
+    for one in left_out {
+        all.entry(one.reason).or_default().push(one);
+    }
+    all
+}
+
+/// "left out, cut: build-2, build-3: trimtab doctor build-2 --fix".
+fn left_out(reason: Reason, all: &[&LeftOut]) -> String {
+    let mut names: Vec<String> = all.iter().take(MOST_NAMES).map(|one| safe(&one.name)).collect();
+    let more = all.len().saturating_sub(MOST_NAMES);
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    let paste = all.iter().find_map(|one| one.paste.as_ref());
+    let paste = paste.map(|line| format!("; see: {line}")).unwrap_or_default();
+    let text = format!("left out, {} ({}): {}{paste}", reason.as_str(), all.len(), names.join(", "));
+    wrap("", "  ", &text)
+}
+
+fn limits(plan: &Plan) -> String {
+    let limits = &plan.limits;
+    let windows: Vec<String> = plan.windows.iter().map(ToString::to_string).collect();
+    let when = if windows.is_empty() { "at any time".to_owned() } else { windows.join(" and ") };
+    format!("{} at once, {} on each datastore, {when}", limits.at_once, limits.per_datastore)
+}
+
+/// What was taken on, or would be.
+pub fn applied(campaign: Option<i64>, taken: &NewCampaign, has_worker: bool, now: Timestamp) -> String {
+    let count = u32::try_from(taken.runs.len()).unwrap_or(u32::MAX);
+    let expected = taken.runs.iter().map(|run| run.expected_bytes).fold(0, u64::saturating_add);
+    let mut out = match campaign {
+        Some(id) => format!("campaign {id} ({}): ", safe(&taken.name)),
+        None => format!("the host is as the plan says ({}): ", safe(&taken.name)),
+    };
+    out.push_str(&format!("{}, at least {} expected\n", vms(count), iec(expected)));
+    if let (Some((opens, closes)), Some((_, last))) = (taken.windows.first(), taken.windows.last()) {
+        let next = match *opens > now {
+            true => format!("the first window opens {}", at(*opens)),
+            false => format!("a window is open until {}", at(*closes)),
+        };
+        out.push_str(&format!("{next}; windows are worked out until {}\n", at(*last)));
+    }
+    let Some(id) = campaign else {
+        out.push_str("nothing was taken on (--dry-run)\n");
+        return out;
+    };
+    if !has_worker {
+        let text = "no worker runs on this host, so nothing begins yet: systemctl enable --now \
+                    trimtab-worker, or trimtab worker";
+        out.push_str(&wrap("", "  ", text));
+        out.push('\n');
+    }
+    out.push_str(&format!("next: trimtab campaign status {id}\n"));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{campaign::plan::samples, render::COLUMNS};
+
+    #[test]
+    fn a_plan_on_one_screen() {
+        let mut plan = samples::plan();
+        plan.left_out.extend((0..9).map(|n| LeftOut {
+            name: format!("a-vm-with-a-longer-name-{n}"),
+            reason: Reason::NoAgent,
+            text: String::new(),
+            paste: None,
+        }));
+        let text = summary(&plan, "my plan.toml");
+        assert_eq!(
+            text,
+            "\
+2 VMs would be trimmed, at least 38.0 GiB come back
+DATASTORE                 IN USE        SIZE  VMS  EXPECTED
+ext4:uuid@host (/guests)    90 %  1000.0 GiB    2  38.0 GiB
+left out, cut (1): build-2; see: trimtab doctor build-2 --fix
+left out, off (1): old-7
+left out, no agent (9): a-vm-with-a-longer-name-0, a-vm-with-a-longer-name-1,
+  a-vm-with-a-longer-name-2, a-vm-with-a-longer-name-3, a-vm-with-a-longer-name-4,
+  a-vm-with-a-longer-name-5, 3 more
+4 at once, 2 on each datastore, Mon-Fri 22:00-05:00 Europe/Berlin
+nothing was trimmed; read 'my plan.toml', then: trimtab campaign apply 'my plan.toml'
+"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS));
+        plan.vms.clear();
+        assert!(summary(&plan, "p").starts_with("no VM would be trimmed\n"));
+    }
+
+    #[test]
+    fn what_was_taken_on() {
+        let plan = samples::plan();
+        let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+        let taken = plan.campaign("", "ann", now);
+        let text = applied(Some(7), &taken, false, now);
+        for part in [
+            "campaign 7 (nightly): 2 VMs, at least 38.0 GiB expected\n",
+            "the first window opens 2026-11-23 21:00 UTC; windows are worked out until 2027-01-16 04:00 UTC\n",
+            "no worker runs on this host",
+            "next: trimtab campaign status 7\n",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!applied(Some(7), &taken, true, now).contains("no worker"));
+        let open = applied(None, &taken, false, "2026-11-23T22:00:00Z".parse().unwrap());
+        assert!(open.contains("a window is open until 2026-11-24 04:00 UTC"), "{open}");
+        assert!(open.ends_with("nothing was taken on (--dry-run)\n"), "{open}");
+    }
+}
