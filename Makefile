@@ -60,9 +60,10 @@ agent-static: ## build the agent as it is shipped: static, small
 include packaging/package.mk
 
 .PHONY: bench
-bench: agent-static ## how large the agent is, on disk and in a real guest's memory, beside qemu-ga
+bench: agent-static ## how large the agent is, in a real guest beside qemu-ga; how fast the store of campaigns is
 	@tests/setup demo
-	@$(QUICK) -p trimtab-tests --bin bench
+	@$(QUICK) -p trimtab-tests --bin bench --bin bench-store
+	@$(TARGET)/$(TRIPLE)/quick/bench-store target/bench-store.json
 	@$(TARGET)/$(TRIPLE)/quick/bench target/bench.json
 
 .PHONY: check

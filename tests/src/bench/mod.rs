@@ -7,6 +7,7 @@ mod memory;
 mod ours;
 mod qemu_ga;
 mod report;
+pub mod store;
 
 use std::fs;
 use std::io::{Write, stderr, stdout};

@@ -15,3 +15,4 @@ mod fake_agent;
 mod hostile;
 mod memory;
 mod program;
+mod store;
