@@ -37,6 +37,8 @@ pub struct Config {
     pub parallel: u16,
     /// Where campaigns are kept.
     pub store: PathBuf,
+    /// Where the worker writes its metrics; `None`: nowhere.
+    pub metrics: Option<PathBuf>,
     /// What labels the file adds to VMs.
     pub labels: Labels,
     /// What datastores are called.
@@ -100,6 +102,7 @@ impl Config {
             sources: Sources { file: inventory, connect, token: file.token },
             parallel,
             store,
+            metrics: file.metrics,
             labels: file.labels,
             datastores: file.datastores,
             io_pressure_percent: file.io_pressure_percent.unwrap_or(DEFAULT_IO_PRESSURE_PERCENT),

@@ -30,6 +30,7 @@ struct Tables {
     parallel: Option<u16>,
     token: Option<Spanned<String>>,
     store: Option<Spanned<PathBuf>>,
+    metrics: Option<Spanned<PathBuf>>,
     io_pressure_percent: Option<Spanned<u8>>,
     #[serde(default)]
     labels: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
@@ -62,6 +63,7 @@ pub(super) struct File {
     pub(super) parallel: Option<u16>,
     pub(super) token: Option<TokenFile>,
     pub(super) store: Option<PathBuf>,
+    pub(super) metrics: Option<PathBuf>,
     pub(super) io_pressure_percent: Option<u8>,
     pub(super) labels: Labels,
     pub(super) datastores: DatastoreNames,
@@ -74,7 +76,8 @@ impl File {
         let tables: Tables = text.parse()?;
         Ok(Self {
             token: tables.token.map(|token| token_file(text, &token)).transpose()?,
-            store: tables.store.map(|store| absolute(text, store)).transpose()?,
+            store: tables.store.map(|store| absolute(text, "store", store)).transpose()?,
+            metrics: tables.metrics.map(|file| metrics(text, file)).transpose()?,
             io_pressure_percent: tables
                 .io_pressure_percent
                 .map(|percent| pressure(text, percent))
@@ -93,10 +96,18 @@ fn token_file(text: TomlText<'_>, token: &Spanned<String>) -> Result<TokenFile, 
     token.get_ref().parse().map_err(|what| text.error(token, "token", what))
 }
 
-fn absolute(text: TomlText<'_>, store: Spanned<PathBuf>) -> Result<PathBuf, Trouble> {
-    match store.get_ref().is_absolute() {
-        true => Ok(store.into_inner()),
-        false => Err(text.error(&store, "store", "not an absolute path")),
+fn absolute(text: TomlText<'_>, key: &str, path: Spanned<PathBuf>) -> Result<PathBuf, Trouble> {
+    match path.get_ref().is_absolute() {
+        true => Ok(path.into_inner()),
+        false => Err(text.error(&path, key, "not an absolute path")),
+    }
+}
+
+/// The collector reads files of that ending alone.
+fn metrics(text: TomlText<'_>, file: Spanned<PathBuf>) -> Result<PathBuf, Trouble> {
+    match file.get_ref().extension().is_some_and(|ending| ending == "prom") {
+        true => absolute(text, "metrics", file),
+        false => Err(text.error(&file, "metrics", "node_exporter reads only files whose names end in .prom")),
     }
 }
 

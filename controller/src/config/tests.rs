@@ -51,6 +51,7 @@ fn mistakes_are_named() {
         (None, None, "parallel = \"x\"", "/c:1: parallel: invalid type"),
         (None, None, "token = \"secret\"", "/c:1: token: it says where the agents' token lies"),
         (None, None, "store = \"trimtab.db\"", "/c:1: store: not an absolute path"),
+        (None, None, "metrics = \"/m/trimtab.txt\"", "/c:1: metrics: node_exporter reads only files"),
         (None, None, "io_pressure_percent = 101", "/c:1: io_pressure_percent: 101 is more than 100"),
         (None, None, "[labels]\n\"web-[\" = [\"prod\"]", "/c:2: labels: \"web-[\" is no pattern"),
         (None, None, "[labels]\nweb = [\"a b\"]", "/c:2: labels: \"a b\" is empty, or has a space"),

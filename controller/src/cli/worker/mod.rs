@@ -1,6 +1,7 @@
 //! `trimtab worker`: a host's part in its campaigns, until SIGTERM. Also what `campaign apply --follow` is where no worker
 //! runs.
 
+mod metrics;
 mod notify;
 mod say;
 mod vms;
@@ -51,9 +52,15 @@ pub(super) async fn run(global: &Global, args: &WorkerArgs, output: &Output) -> 
             return Ok(exit::NOT_NOW);
         }
     };
-    let worker = worker(global, &config, store, Arc::new(say::Lines));
+    let worker = worker(global, &config, Arc::clone(&store), Arc::new(say::Lines));
     notify::ready();
-    worker.work(leave).await;
+    let metrics = metrics::Metrics::new(store, config.metrics);
+    tokio::select! {
+        () = worker.work(leave) => {}
+        () = metrics.keep() => {}
+    }
+    // What came of those that were cancelled at the end.
+    metrics.write().await;
     Ok(exit::OK)
 }
 
