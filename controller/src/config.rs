@@ -98,6 +98,13 @@ impl Config {
         };
         let store = flags.store.or_else(|| env("TRIMTAB_STORE").map(PathBuf::from)).or(file.store);
         let store = store.unwrap_or_else(|| PathBuf::from(DEFAULT_STORE));
+        let pressure = match env("TRIMTAB_IO_PRESSURE_PERCENT") {
+            Some(text) => Some(text.parse().ok().filter(|percent| *percent <= 100).ok_or_else(|| {
+                let what = format!("TRIMTAB_IO_PRESSURE_PERCENT: {text:?} is no number from 0 to 100");
+                Trouble::new(Kind::Config, what)
+            })?),
+            None => file.io_pressure_percent,
+        };
         Ok(Self {
             sources: Sources { file: inventory, connect, token: file.token },
             parallel,
@@ -105,7 +112,7 @@ impl Config {
             metrics: file.metrics,
             labels: file.labels,
             datastores: file.datastores,
-            io_pressure_percent: file.io_pressure_percent.unwrap_or(DEFAULT_IO_PRESSURE_PERCENT),
+            io_pressure_percent: pressure.unwrap_or(DEFAULT_IO_PRESSURE_PERCENT),
             gates: file.gates,
         })
     }

@@ -41,7 +41,7 @@ pub(super) struct Over<'a> {
     /// The store has a baseline of this claim's own.
     pub(super) has_begun: bool,
     pub(super) took: Duration,
-    /// What a lost run's disks came to by the host's own reading, where the turn itself could not say.
+    /// What a lost run's disks came to by the host's own reading, where the turn could not say or its guest went on after it.
     pub(super) lost: Vec<DiskResult>,
     /// Any number.
     pub(super) chance: u32,
@@ -118,8 +118,10 @@ impl Over<'_> {
         identity: &impl Fn(&Datastore) -> String,
     ) -> RunResult {
         let disks = match self.turn {
-            Ok(outcome) => outcome.disks.iter().map(|disk| disk_result(disk, identity)).collect(),
-            Err(_) => self.lost.clone(),
+            Ok(outcome) if self.lost.is_empty() => {
+                outcome.disks.iter().map(|disk| disk_result(disk, identity)).collect()
+            }
+            _ => self.lost.clone(),
         };
         RunResult {
             class,

@@ -2,10 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -35,6 +32,9 @@ use crate::{
     },
 };
 
+/// For an agent to notice that nobody listens.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// A run and all that its turn needs.
 pub(super) struct One<S, V> {
     pub(super) claimed: Claimed,
@@ -51,21 +51,30 @@ impl<S: Store, V: Vms> One<S, V> {
         self.listener.say(Said::Begins(&self.claimed));
         let began = Instant::now();
         let reached = self.vms.reach(&self.claimed.vm).await;
-        let keeper = Keeper { one: &self, has_begun: AtomicBool::new(false) };
+        let keeper = Keeper { one: &self, kept: Mutex::new(None) };
         let turn = match &reached {
             Ok(reached) => self.turn_within_the_window(&keeper, reached).await,
             Err(trouble) => Err(trouble.clone()),
         };
         self.listener.say(Said::Turned(&self.claimed.vm, &turn));
-        let lost = match (&turn, &reached, &self.claimed.baseline) {
-            (Err(_), Ok(reached), Some(baseline)) => self.lost(reached, baseline).await,
+        let is_unknown =
+            turn.as_ref().is_ok_and(|outcome| outcome.run.is_none() && outcome.trouble.is_some());
+        if is_unknown {
+            // Its guest may go on alone for so long; until then it has its place under every cap.
+            tokio::time::sleep(TrimOptions::default().linger.saturating_add(MOMENT)).await;
+        }
+        let baseline = keeper.kept().or(self.claimed.baseline.clone());
+        let lost = match (&reached, baseline) {
+            (Ok(reached), Some(baseline)) if is_unknown || turn.is_err() => {
+                self.lost(reached, &baseline).await
+            }
             _ => Vec::new(),
         };
         let over = Over {
             claimed: &self.claimed,
             turn: &turn,
             stop: self.switch.stopped(),
-            has_begun: keeper.has_begun.load(Ordering::Relaxed),
+            has_begun: keeper.kept().is_some(),
             took: began.elapsed(),
             lost,
             chance: chance(),
@@ -156,7 +165,14 @@ impl<S: Store, V: Vms> One<S, V> {
 /// Has the baseline stored before the guest is called.
 struct Keeper<'a, S, V> {
     one: &'a One<S, V>,
-    has_begun: AtomicBool,
+    kept: Mutex<Option<Baseline>>,
+}
+
+impl<S, V> Keeper<'_, S, V> {
+    /// The baseline that the store has of this claim.
+    fn kept(&self) -> Option<Baseline> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl<S: Store, V: Vms> Caller for Keeper<'_, S, V> {
@@ -169,7 +185,7 @@ impl<S: Store, V: Vms> Caller for Keeper<'_, S, V> {
             _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(stopped()),
             instruction = persist.until_answered(|| store.baseline(claimed, baseline)) => instruction?,
         };
-        self.has_begun.store(true, Ordering::Relaxed);
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(baseline.clone());
         match instruction {
             Instruction::Keep => return Ok(()),
             Instruction::Cancel => switch.stop(Stop::Ordered),

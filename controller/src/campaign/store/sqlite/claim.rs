@@ -225,7 +225,8 @@ pub(super) async fn claim(
     }
 }
 
-/// The best of the lanes that have room.
+/// The best of the lanes that have room. What was begun before goes first: a run that a worker left in the middle may go
+/// on in its guest for a moment, and has its place back before another one gets it.
 async fn best(
     db: &mut SqliteConnection,
     of: &Campaign,
@@ -235,7 +236,7 @@ async fn best(
     stage: u32,
     now: i64,
 ) -> Result<Option<i64>, Fault> {
-    let mut best: Option<(i64, i64)> = None;
+    let mut best: Option<(bool, i64, i64)> = None;
     for lane in lanes {
         let datastores = lane.datastores.iter().map(String::as_str);
         if !((lane.is_admitted || stage > 0) && room.on_datastores(datastores, lane.is_first)) {
@@ -248,13 +249,10 @@ async fn best(
             .bind(now)
             .fetch_optional(&mut *db)
             .await?;
-        if let Some((run, position)) = head
-            && best.is_none_or(|(least, other)| (position, run) < (least, other))
-        {
-            best = Some((position, run));
-        }
+        let rank = head.map(|(run, position)| (!lane.is_admitted, position, run));
+        best = [best, rank].into_iter().flatten().min();
     }
-    Ok(best.map(|(_, run)| run))
+    Ok(best.map(|(_, _, run)| run))
 }
 
 /// Why there is none, in the words of the best that waits.

@@ -162,7 +162,7 @@ impl Book {
             .iter()
             .copied()
             .filter(|&run| (stage > 0 || self.runs[run].is_admitted) && self.would_fit(run))
-            .min_by_key(|&run| self.runs[run].position);
+            .min_by_key(|&run| (!self.runs[run].is_admitted, self.runs[run].position));
         let is_full = self.own(campaign) >= of.limits.at_once.get()
             || self.running().any(|run| {
                 let per_host = self.campaigns[run.campaign].limits.per_host;
