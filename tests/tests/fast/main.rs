@@ -9,6 +9,7 @@
     reason = "helpers of tests, which clippy takes for code of a program"
 )]
 
+mod campaign;
 #[path = "../common/mod.rs"]
 mod common;
 mod fake_agent;
