@@ -104,7 +104,7 @@ pub struct Selection {
     /// Names of VMs, or patterns like 'web-*'
     #[arg(value_name = "VM")]
     pub vms: Vec<String>,
-    /// Only VMs that fit all of these terms: 'label=prod name~web-*'
+    /// Only VMs that fit all of these terms: 'label=prod name~web-* datastore=/guests', != and !~ for not
     #[arg(long, value_name = "TERMS")]
     pub select: Option<String>,
 }

@@ -14,7 +14,7 @@ use crate::{
 
 pub(super) async fn run(global: &Global, selection: &Selection, output: &Output) -> Result<u8, Trouble> {
     let known = vms::load(global, None).await?;
-    let vms = known.select(selection)?;
+    let vms = known.select(selection).await?;
     // A source that cannot be read weighs as a VM that gives no answer does.
     let weight = |vm: &Vm| vm.not_read.as_ref().map_or(Weight::Good, weight_of);
     let exit = exit::code(&vms.iter().map(weight).collect::<Vec<_>>());

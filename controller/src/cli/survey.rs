@@ -27,7 +27,7 @@ pub(super) async fn run(
     output: &Output,
 ) -> Result<u8, Trouble> {
     let known = vms::load(global, parallel).await?.with_neighbours();
-    let vms = known.select(selection)?;
+    let vms = known.select(selection).await?;
     known.warn_of_taint(&vms, *output);
     let seen = look_at(&known, vms, &Progress::new(global.quiet || output.wants_events())).await;
     Ok(show(&seen, output))

@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
             .hint("name them (trimtab trim web-12), select them (--select label=prod), or say --all"));
     }
     let known = vms::load(global, args.parallel).await?.with_neighbours();
-    let vms = known.select(&args.selection)?;
+    let vms = known.select(&args.selection).await?;
     known.warn_of_taint(&vms, *output);
     let parallel = known.parallel();
     let progress = Progress::new(global.quiet || output.wants_events());

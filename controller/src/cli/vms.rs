@@ -1,22 +1,31 @@
 //! The VMs that a command is about, and the three sides of each.
 
+use std::sync::Arc;
+
 use super::{
     args::{Global, Selection},
     output::Output,
 };
 use crate::{
     campaign::{run::VmKey, worker::vms},
-    config::{Config, Flags},
+    config::{Config, Flags, datastores::DatastoreNames},
     guest::GuestWay,
     image::HostStorage,
-    inventory::{Inventory, select::select},
+    inventory::{
+        Inventory,
+        select::{Places, asks_for_places, select},
+    },
     model::{
         disk::VmState,
         endpoint::Endpoint,
         trouble::{Kind, Trouble},
         vm::{Via, Vm},
     },
-    trim::neighbours::Neighbours,
+    trim::{
+        many::side_by_side,
+        neighbours::Neighbours,
+        ports::{Storage, Vmm},
+    },
     vmm::HostVmm,
 };
 
@@ -49,9 +58,27 @@ pub(super) async fn load_with(global: &Global, flags: Flags) -> Result<Known, Tr
 }
 
 impl Known {
-    /// The VMs that the caller means.
-    pub(super) fn select(&self, selection: &Selection) -> Result<Vec<Vm>, Trouble> {
-        select(&self.inventory.vms, &selection.vms, selection.select.as_deref())
+    /// The VMs that the caller means. Where images lie is looked up only for who selects by it.
+    pub(super) async fn select(&self, selection: &Selection) -> Result<Vec<Vm>, Trouble> {
+        let terms = selection.select.as_deref();
+        let places = match terms.is_some_and(asks_for_places) {
+            true => self.places().await,
+            false => Places::new(),
+        };
+        select(&self.inventory.vms, &places, &selection.vms, terms)
+    }
+
+    /// Where the images of each VM lie; nothing for one whose hypervisor or images cannot be read.
+    async fn places(&self) -> Places {
+        let names = Arc::new(self.config.datastores.clone());
+        let found = side_by_side(self.inventory.vms.clone(), self.parallel(), |vm| {
+            let names = Arc::clone(&names);
+            async move {
+                let places = places_of(&vm, &names).await;
+                Ok((vm.name, places))
+            }
+        });
+        found.await.into_iter().flatten().collect()
     }
 
     /// Says once which domains libvirt will hold it against that their monitors were asked. A domain with a monitor socket
@@ -131,3 +158,19 @@ impl Known {
 
 /// The ways to one VM of this host.
 pub(super) type Reached = vms::Reached<GuestWay, HostVmm, HostStorage>;
+
+/// The names, identities and mount points of the datastores of a VM.
+async fn places_of(vm: &Vm, names: &DatastoreNames) -> Vec<String> {
+    let disks = match &vm.domain {
+        Some(domain) => domain.disks.clone(),
+        None => HostVmm::of(vm).look().await.map(|view| view.disks).unwrap_or_default(),
+    };
+    let mut places = Vec::new();
+    for image in disks.iter().filter_map(|disk| disk.image.as_ref()) {
+        if let Ok(Some(store)) = HostStorage.datastore(image).await {
+            let path = store.path.display().to_string();
+            places.extend([names.of(&store), store.identity, path]);
+        }
+    }
+    places
+}

@@ -1,5 +1,7 @@
 //! Which VMs: names, patterns, and `--select` terms; the same words for every command. Pure.
 
+use std::collections::BTreeMap;
+
 use globset::{Glob, GlobMatcher};
 
 use crate::model::{
@@ -10,9 +12,22 @@ use crate::model::{
 /// A name further from every known one than this is not a slip of the finger.
 const SIMILAR: f64 = 0.7;
 
+/// Where the images of each VM lie: by its name the names, identities and mount points of its datastores.
+pub type Places = BTreeMap<String, Vec<String>>;
+
+/// Whether a text of `--select` can only be answered with the VMs' [`Places`].
+pub fn asks_for_places(terms: &str) -> bool {
+    terms.split_whitespace().any(|word| word.starts_with("datastore=") || word.starts_with("datastore!="))
+}
+
 /// The VMs that fit: any of `names` (all VMs where there is none) and each of the terms. A name that nothing fits is
 /// an error, so that a slip never becomes "nothing to do". In the inventory's order, each once.
-pub fn select(vms: &[Vm], names: &[String], terms: Option<&str>) -> Result<Vec<Vm>, Trouble> {
+pub fn select(
+    vms: &[Vm],
+    places: &Places,
+    names: &[String],
+    terms: Option<&str>,
+) -> Result<Vec<Vm>, Trouble> {
     let terms = Term::parse_all(terms.unwrap_or_default())?;
     let mut matchers = Vec::new();
     for name in names {
@@ -29,7 +44,7 @@ pub fn select(vms: &[Vm], names: &[String], terms: Option<&str>) -> Result<Vec<V
     Ok(vms
         .iter()
         .filter(|vm| matchers.is_empty() || matchers.iter().any(|wanted| wanted.fits(vm)))
-        .filter(|vm| terms.iter().all(|term| term.fits(vm)))
+        .filter(|vm| terms.iter().all(|term| term.fits(vm, places)))
         .cloned()
         .collect())
 }
@@ -50,11 +65,19 @@ impl Wanted {
 }
 
 /// One word of `--select`.
-enum Term {
+struct Term {
+    what: What,
+    /// `!=`, `!~`: it fits whom the other does not.
+    negated: bool,
+}
+
+enum What {
     /// `label=prod`.
     Label(String),
     /// `name~web-*`.
     Name(GlobMatcher),
+    /// `datastore=/guests`: any of the VM's, by name, identity or mount point.
+    Datastore(GlobMatcher),
 }
 
 impl Term {
@@ -63,21 +86,36 @@ impl Term {
     }
 
     fn parse(word: &str) -> Result<Self, Trouble> {
-        if let Some(label) = word.strip_prefix("label=").filter(|label| !label.is_empty()) {
-            return Ok(Self::Label(label.to_owned()));
+        let written = |key: &str, sign: char| {
+            let rest = word.strip_prefix(key)?;
+            let (negated, rest) = rest.strip_prefix('!').map_or((false, rest), |rest| (true, rest));
+            let value = rest.strip_prefix(sign).filter(|value| !value.is_empty())?;
+            Some((negated, value))
+        };
+        if let Some((negated, label)) = written("label", '=') {
+            return Ok(Self { what: What::Label(label.to_owned()), negated });
         }
-        if let Some(pattern) = word.strip_prefix("name~").filter(|pattern| !pattern.is_empty()) {
-            return Ok(Self::Name(glob(pattern)?));
+        if let Some((negated, pattern)) = written("name", '~') {
+            return Ok(Self { what: What::Name(glob(pattern)?), negated });
         }
-        Err(Trouble::new(Kind::Usage, format!("{word:?} is no term of --select"))
-            .hint("a term is label=LABEL or name~PATTERN; several in one text must all fit"))
+        if let Some((negated, pattern)) = written("datastore", '=') {
+            return Ok(Self { what: What::Datastore(glob(pattern)?), negated });
+        }
+        Err(Trouble::new(Kind::Usage, format!("{word:?} is no term of --select")).hint(
+            "a term is label=LABEL, name~PATTERN or datastore=PATTERN, and != or !~ turns it round; several in one \
+             text must all fit",
+        ))
     }
 
-    fn fits(&self, vm: &Vm) -> bool {
-        match self {
-            Self::Label(label) => vm.labels.contains(label),
-            Self::Name(pattern) => pattern.is_match(&vm.name),
-        }
+    fn fits(&self, vm: &Vm, places: &Places) -> bool {
+        let fits = match &self.what {
+            What::Label(label) => vm.labels.contains(label),
+            What::Name(pattern) => pattern.is_match(&vm.name),
+            What::Datastore(pattern) => {
+                places.get(&vm.name).into_iter().flatten().any(|place| pattern.is_match(place))
+            }
+        };
+        fits != self.negated
     }
 }
 
@@ -122,9 +160,18 @@ mod tests {
             .into()
     }
 
+    fn places() -> Places {
+        let places = [("web-1", "/guests"), ("web-1", "nas"), ("web-2", "nas")];
+        let mut all = Places::new();
+        for (vm, place) in places {
+            all.entry(vm.to_owned()).or_default().push(place.to_owned());
+        }
+        all
+    }
+
     #[test]
     fn names_patterns_and_terms() {
-        let cases: [(&[&str], Option<&str>, &[&str]); 8] = [
+        let cases: [(&[&str], Option<&str>, &[&str]); 14] = [
             (&[], None, &["web-1", "web-2", "db-1"]),
             (&["web-2"], None, &["web-2"]),
             (&["db-1", "web-1"], None, &["web-1", "db-1"]),
@@ -133,33 +180,54 @@ mod tests {
             (&["web-*"], Some("label=prod"), &["web-1"]),
             (&[], Some("label=prod name~db*"), &["db-1"]),
             (&[], Some("label=none"), &[]),
+            (&[], Some("label!=prod"), &["web-2"]),
+            (&[], Some("name!~web-* label=prod"), &["db-1"]),
+            (&[], Some("datastore=/guests"), &["web-1"]),
+            (&[], Some("datastore=n*"), &["web-1", "web-2"]),
+            (&[], Some("datastore!=nas"), &["db-1"]),
+            (&["web-*"], Some("datastore!=/guests"), &["web-2"]),
         ];
         for (names, terms, expected) in cases {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
             let found: Vec<String> =
-                select(&vms(), &names, terms).unwrap().into_iter().map(|vm| vm.name).collect();
+                select(&vms(), &places(), &names, terms).unwrap().into_iter().map(|vm| vm.name).collect();
             assert_eq!(found, expected, "{names:?} {terms:?}");
         }
     }
 
     #[test]
     fn slips_are_named() {
-        let error = |name: &str, terms| select(&vms(), &[name.to_owned()], terms).unwrap_err();
+        let error = |name: &str, terms| select(&vms(), &places(), &[name.to_owned()], terms).unwrap_err();
         let slip = error("wbe-1", None);
         assert_eq!(slip.kind, Kind::UnknownVm);
         assert!(slip.hint.unwrap().contains("did you mean web-1?"));
         assert!(error("zzz", None).hint.unwrap().contains("trimtab list"));
         assert_eq!(error("x-*", None).kind, Kind::UnknownVm);
         assert_eq!(error("[", None).kind, Kind::Usage);
-        assert_eq!(error("web-1", Some("lable=prod")).kind, Kind::Usage);
-        assert!(select(&[], &["a".into()], None).unwrap_err().hint.unwrap().contains("--inventory"));
+        for term in [
+            "lable=prod",
+            "label=",
+            "label",
+            "name=web-1",
+            "name~",
+            "datastore=",
+            "datastore=[",
+            "label!prod",
+        ] {
+            assert_eq!(error("web-1", Some(term)).kind, Kind::Usage, "{term}");
+        }
+        assert!(asks_for_places("label=a datastore=b") && asks_for_places("datastore!=b"));
+        assert!(!asks_for_places("label=datastore=b"));
+        assert!(
+            select(&[], &places(), &["a".into()], None).unwrap_err().hint.unwrap().contains("--inventory")
+        );
     }
 
     #[test]
     fn a_name_like_a_pattern_is_a_name_first() {
         let vms = [Vm::named("a[1]"), Vm::named("a1"), Vm::named("[")];
         let found = |name: &str| -> Vec<String> {
-            select(&vms, &[name.to_owned()], None).unwrap().into_iter().map(|vm| vm.name).collect()
+            select(&vms, &places(), &[name.to_owned()], None).unwrap().into_iter().map(|vm| vm.name).collect()
         };
         assert_eq!(
             (found("a[1]"), found("["), found("a[1-2]")),
@@ -171,7 +239,7 @@ mod tests {
     fn a_source_that_is_away_is_named() {
         let away = Trouble::new(Kind::NoLibvirt, "libvirt does not run");
         let vms = [Vm { not_read: Some(away), ..Vm::named("qemu:///system") }];
-        let trouble = select(&vms, &["web".into()], None).unwrap_err();
+        let trouble = select(&vms, &places(), &["web".into()], None).unwrap_err();
         assert_eq!(trouble.kind, Kind::NoLibvirt);
         assert!(
             trouble.text.contains("no VM is called \"web\"") && trouble.text.contains("does not run"),

@@ -102,7 +102,7 @@ async fn check_host(global: &Global, args: &StoreArgs, path: &Path, plan: &Plan)
     }
     let flags = Flags { store: args.store.clone(), ..vms::flags(global) };
     let known = vms::load_with(global, flags).await?;
-    let mut all = known.select(&Selection { vms: Vec::new(), select: None })?;
+    let mut all = known.select(&Selection { vms: Vec::new(), select: None }).await?;
     // Where a source cannot be read its VMs are not gone.
     if let Some(trouble) = all.iter().find_map(|vm| vm.not_read.clone()) {
         return Err(trouble);

@@ -53,7 +53,7 @@ pub(super) async fn run(
     let flags = Flags { parallel: args.parallel, store: store.store.clone(), ..vms::flags(global) };
     let known = vms::load_with(global, flags).await?.with_neighbours();
     let wishes = wishes(args, &known.config, Timestamp::now())?;
-    let (excluded, taken) = select(&known, args)?;
+    let (excluded, taken) = select(&known, args).await?;
     known.warn_of_taint(&taken, *output);
     let remembered = SqliteStore::open_to_read(&known.config.store).await?.vms().await?;
     let progress = Progress::new(global.quiet || output.wants_events());
@@ -127,11 +127,11 @@ fn limits(args: &LimitArgs) -> Limits {
 }
 
 /// Those that are excluded, and those that take part. Terms that exclude nobody are a slip of the finger.
-fn select(known: &vms::Known, args: &PlanArgs) -> Result<(Vec<Vm>, Vec<Vm>), Trouble> {
-    let all = known.select(&args.selection)?;
+async fn select(known: &vms::Known, args: &PlanArgs) -> Result<(Vec<Vm>, Vec<Vm>), Trouble> {
+    let all = known.select(&args.selection).await?;
     let mut excluded: Vec<String> = Vec::new();
     for terms in &args.exclude {
-        let fitting = known.select(&Selection { vms: Vec::new(), select: Some(terms.clone()) })?;
+        let fitting = known.select(&Selection { vms: Vec::new(), select: Some(terms.clone()) }).await?;
         if fitting.is_empty() {
             return Err(Trouble::new(Kind::Usage, format!("--exclude {terms:?} fits no VM"))
                 .hint("terms are those of --select; `trimtab list` shows names and labels"));

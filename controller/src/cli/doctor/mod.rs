@@ -34,7 +34,7 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs, output: &Output) -> 
             .hint("name it (trimtab doctor web-12); `trimtab survey` shows all of them in short"));
     }
     let known = vms::load(global, None).await?.with_neighbours();
-    let vms = known.select(&args.selection)?;
+    let vms = known.select(&args.selection).await?;
     known.warn_of_taint(&vms, *output);
     let asked_about = vms.clone();
     let progress = Progress::new(global.quiet || output.wants_events());
