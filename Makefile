@@ -28,7 +28,7 @@ test: ## install what the rig needs, build, run all tests: unit, loop devices, r
 	cargo --config 'target.$(TRIPLE).runner="$(CURDIR)/tests/runner"' test --workspace --no-fail-fast
 
 .PHONY: test-packages
-test-packages: package ## the packages in a real Debian with systemd as PID 1
+test-packages: package package-check ## the packages in a real Debian with systemd as PID 1
 	@tests/setup test-packages
 	cargo build -q -p trimtab-controller
 	cargo --config 'target.$(TRIPLE).runner="$(CURDIR)/tests/runner"' test -p trimtab-tests --test packages --no-fail-fast

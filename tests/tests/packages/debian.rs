@@ -82,7 +82,8 @@ fn clean(guest: &Guest) -> Result<()> {
 
 /// How many processes of the agent there are, workers included.
 pub(crate) fn processes(guest: &Guest) -> Result<usize> {
-    let found = guest.sh("grep -lx trimtab-agent /proc/[0-9]*/comm 2>/dev/null || true")?;
+    // Also one whose program was replaced meanwhile.
+    let found = guest.sh("readlink /proc/[0-9]*/exe | grep /usr/bin/trimtab-agent || true")?;
     Ok(found.lines().count())
 }
 

@@ -8,8 +8,16 @@
 mod boot;
 #[path = "../common/mod.rs"]
 mod common;
+mod config;
 mod contact;
 mod debian;
 mod install;
 mod mounts;
+mod no_vsock;
 mod packages;
+mod rpm;
+mod security;
+mod texts;
+mod timer;
+mod token;
+mod upgrade;
