@@ -11,7 +11,7 @@ use super::{follow::follow, store, which::which};
 use crate::{
     campaign::{
         account::{CampaignState, Status},
-        store::{Order, Store},
+        store::{Order, Store, sqlite::SqliteStore},
     },
     cli::{
         args::{
@@ -32,8 +32,7 @@ pub(super) async fn run(
     order: &Order,
     output: &Output,
 ) -> Result<u8, Trouble> {
-    let store = store::to_write(&store::config(global, args)?).await?;
-    let id = which(&store, campaign.id, false).await?;
+    let (store, id) = open(global, args, campaign).await?;
     store.order(id, order, &who()).await?;
     let status = store.status(id).await?;
     show(&status, exit::OK, output);
@@ -46,8 +45,7 @@ pub(super) async fn abort(
     abort: &AbortArgs,
     output: &Output,
 ) -> Result<u8, Trouble> {
-    let store = store::to_write(&store::config(global, args)?).await?;
-    let id = which(&store, abort.campaign.id, false).await?;
+    let (store, id) = open(global, args, abort.campaign).await?;
     store.order(id, &Order::Abort, &who()).await?;
     let status = match abort.no_wait {
         true => store.status(id).await?,
@@ -59,6 +57,16 @@ pub(super) async fn abort(
     };
     show(&status, exit, output);
     Ok(exit)
+}
+
+/// The store and the campaign that is meant. A store that is not there is not made for that.
+async fn open(
+    global: &Global,
+    args: &StoreArgs,
+    campaign: CampaignId,
+) -> Result<(SqliteStore, i64), Trouble> {
+    let id = which(&store::to_read(global, args).await?, campaign.id, false).await?;
+    Ok((store::to_write(&store::config(global, args)?).await?, id))
 }
 
 fn show(status: &Status, exit: u8, output: &Output) {
