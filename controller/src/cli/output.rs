@@ -58,7 +58,9 @@ impl Output {
     /// A command that could not begin.
     pub(super) fn failed(self, verb: &str, trouble: &Trouble) -> u8 {
         let exit = match trouble.kind {
-            Kind::Usage | Kind::Config | Kind::UnknownVm | Kind::UnknownCampaign => exit::USAGE,
+            Kind::Usage | Kind::Config | Kind::UnknownVm | Kind::UnknownCampaign | Kind::Drifted => {
+                exit::USAGE
+            }
             Kind::Interrupted => exit::INTERRUPTED,
             _ => exit::INTERNAL,
         };

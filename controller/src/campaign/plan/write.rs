@@ -97,7 +97,7 @@ fn datastore(out: &mut String, store: &PlanDatastore) -> std::fmt::Result {
 fn vms(out: &mut String, plan: &Plan) -> std::fmt::Result {
     writeln!(
         out,
-        "\n# {} VMs, in the order in which they go: the most slack on the fullest datastores first.",
+        "\n# VMs to trim ({}), in the order in which they go: the most slack on the fullest datastores first.",
         plan.vms.len()
     )?;
     writeln!(out, "# Take one out, or move it, by its whole table.")?;
@@ -139,7 +139,7 @@ fn left_out(out: &mut String, left_out: &[LeftOut]) -> std::fmt::Result {
     if left_out.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n# Left out, {} VMs. Once the reason is gone, plan anew.", left_out.len())?;
+    writeln!(out, "\n# VMs that are left out ({}). Once the reason is gone, plan anew.", left_out.len())?;
     for one in left_out {
         writeln!(out, "\n[[left_out]]")?;
         writeln!(out, "name = {}", quoted(&one.name))?;

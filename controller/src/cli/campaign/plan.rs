@@ -61,7 +61,7 @@ pub(super) async fn run(
     let seen: Vec<Seen> = taken.into_iter().zip(looks).map(|(vm, (_, look))| (vm, look)).collect();
     let here = Known {
         host: &host::id(),
-        now: Timestamp::now(),
+        now: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
         datastores: &known.config.datastores,
         remembered: &remembered,
     };
