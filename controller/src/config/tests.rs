@@ -141,3 +141,22 @@ fn names_labels_and_gates() {
         merged(None, None, &format!("{file}{}", &file[file.find("[[gate]]").unwrap()..])).unwrap_err();
     assert!(twice.text.contains("/c:19: name: the gate \"ceph\" stands here twice"), "{twice}");
 }
+
+#[test]
+fn the_file_that_is_installed_shows_every_key_and_the_defaults() {
+    let installed = include_str!("../../../packaging/trimtab.toml");
+    let lines = installed.lines().map(|line| line.strip_prefix('#').unwrap_or(line));
+    let shown: String = lines.filter(|line| !line.starts_with(' ')).flat_map(|line| [line, "\n"]).collect();
+    let (shown_config, default) = (merged(None, None, &shown).unwrap(), merged(None, None, "").unwrap());
+    assert_eq!(shown_config.parallel, default.parallel);
+    assert_eq!(shown_config.store, default.store);
+    assert_eq!(shown_config.io_pressure_percent, default.io_pressure_percent);
+    assert_eq!(shown_config.gates[0].timeout.as_secs(), 10);
+
+    let unknown = merged(None, None, "nonsense = 1").unwrap_err().text;
+    let (_, keys) = unknown.split_once("expected one of ").unwrap();
+    for key in keys.split(", ").map(|key| key.trim_matches('`')) {
+        let there = shown.lines().any(|line| line.starts_with(key) || line.contains(&format!("[{key}]")));
+        assert!(there, "{key} is not in packaging/trimtab.toml");
+    }
+}
