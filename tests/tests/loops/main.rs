@@ -11,4 +11,5 @@ mod common;
 mod datastore;
 mod rig;
 mod storage;
+mod store;
 mod survey;

@@ -48,9 +48,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct SqliteStore {
     path: PathBuf,
     clock: Clock,
-    /// `None` where it was opened to read.
-    writer: Option<Mutex<SqliteConnection>>,
-    reader: Mutex<open::Reader>,
+    /// How long a writer waits for another one; `None` where it was opened to read.
+    patience: Option<Duration>,
+    /// A connection is given back by who has come to a good end with it. Otherwise the next one opens another: SQLite ends
+    /// a transaction by itself when it fails (sqlite.org/lang_transaction.html), which the connection does not notice.
+    writer: Mutex<Option<SqliteConnection>>,
+    reader: Mutex<Option<open::Reader>>,
 }
 
 impl SqliteStore {
@@ -69,7 +72,13 @@ impl SqliteStore {
     pub async fn open_to_read(path: &Path) -> Result<Self, Trouble> {
         let reader = open::Reader::open(path).await.map_err(|fault| fault.trouble(path, "read"))?;
         let clock: Clock = Arc::new(|| Timestamp::now().as_microsecond());
-        Ok(Self { path: path.to_owned(), clock, writer: None, reader: Mutex::new(reader) })
+        Ok(Self {
+            path: path.to_owned(),
+            clock,
+            patience: None,
+            writer: Mutex::new(None),
+            reader: Mutex::new(Some(reader)),
+        })
     }
 
     /// Opens the store with a clock of the caller's: simulations and tests.
@@ -89,9 +98,22 @@ impl SqliteStore {
         Ok(Self {
             path: path.to_owned(),
             clock,
-            writer: Some(Mutex::new(writer)),
-            reader: Mutex::new(reader),
+            patience: Some(patience),
+            writer: Mutex::new(Some(writer)),
+            reader: Mutex::new(Some(reader)),
         })
+    }
+
+    /// Ends its connections in order, so that the log is folded into the file. A store that is only dropped loses nothing:
+    /// who opens it next folds the log in.
+    pub async fn close(self) {
+        // The reader has changed nothing, and what the writer has committed is on the disk.
+        if let Some(open::Reader::Live(reader)) = self.reader.into_inner() {
+            let _ = reader.close().await;
+        }
+        if let Some(writer) = self.writer.into_inner() {
+            let _ = writer.close().await;
+        }
     }
 
     fn now(&self) -> i64 {
@@ -105,13 +127,24 @@ impl SqliteStore {
         change: impl AsyncFnOnce(&mut Transaction<'_, Sqlite>, i64) -> Result<T, Fault>,
     ) -> Result<T, Trouble> {
         let changed = async {
-            let writer = self.writer.as_ref().ok_or(Fault::ReadOnly)?;
-            let mut writer = writer.lock().await;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            let patience = self.patience.ok_or(Fault::ReadOnly)?;
+            let mut writer = self.writer.lock().await;
+            let mut connection = match writer.take() {
+                Some(connection) => connection,
+                None => open::to_write(&self.path, patience).await?,
+            };
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             let now = self.now();
-            let answer = change(&mut transaction, now).await?;
-            transaction.commit().await?;
-            Ok(answer)
+            let answer = change(&mut transaction, now).await;
+            let ended = match &answer {
+                Ok(_) => transaction.commit().await,
+                Err(_) => transaction.rollback().await,
+            };
+            if ended.is_ok() {
+                *writer = Some(connection);
+            }
+            // What went wrong first is what the person must know.
+            answer.and_then(|answer| Ok(ended.map(|()| answer)?))
         };
         changed.await.map_err(|fault: Fault| fault.trouble(&self.path, doing))
     }
@@ -123,10 +156,16 @@ impl SqliteStore {
     ) -> Result<T, Trouble> {
         let looked = async {
             let mut reader = self.reader.lock().await;
-            let mut transaction = reader.connection().await?.begin().await?;
-            let answer = look(&mut transaction, self.now()).await?;
-            transaction.rollback().await?;
-            Ok(answer)
+            let mut own = match reader.take() {
+                Some(own) => own,
+                None => open::Reader::open(&self.path).await?,
+            };
+            let mut transaction = own.connection().await?.begin().await?;
+            let answer = look(&mut transaction, self.now()).await;
+            if transaction.rollback().await.is_ok() {
+                *reader = Some(own);
+            }
+            answer
         };
         looked.await.map_err(|fault: Fault| fault.trouble(&self.path, "read"))
     }

@@ -105,9 +105,8 @@ impl Reader {
             Err(error) => return Err(Fault::Io(error)),
             Ok(_) => {}
         }
-        let mut live = SqliteConnection::connect_with(&reading(path)).await?;
-        match readable(&mut live).await {
-            Ok(()) => Ok(Self::Live(live)),
+        match live(path).await {
+            Ok(connection) => Ok(Self::Live(connection)),
             // No log lies beside it, and this user cannot make one.
             Err(Fault::Sql(error)) if may_not(&error) && !has_log(path).await => {
                 let mut reader = Self::Still { path: path.to_owned(), connection: None };
@@ -132,6 +131,12 @@ impl Reader {
 
 fn reading(path: &Path) -> SqliteConnectOptions {
     options(path).read_only(true)
+}
+
+async fn live(path: &Path) -> Result<SqliteConnection, Fault> {
+    let mut connection = SqliteConnection::connect_with(&reading(path)).await?;
+    readable(&mut connection).await?;
+    Ok(connection)
 }
 
 async fn readable(connection: &mut SqliteConnection) -> Result<(), Fault> {

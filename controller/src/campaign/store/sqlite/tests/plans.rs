@@ -16,7 +16,7 @@ macro_rules! explain {
 async fn a_claim_walks_its_index() {
     let rig = SqliteRig::new(TestClock::new()).await;
     let mut reader = rig.store.reader.lock().await;
-    let db = reader.connection().await.unwrap();
+    let db = reader.as_mut().unwrap().connection().await.unwrap();
     for (name, plan, expected) in [
         (
             "the lanes",
