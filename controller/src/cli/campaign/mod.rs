@@ -3,6 +3,7 @@
 mod apply;
 mod follow;
 mod list;
+mod orphans;
 mod plan;
 mod report;
 mod status;

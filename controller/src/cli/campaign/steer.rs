@@ -7,7 +7,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::{follow::follow, store, which::which};
+use super::{follow::follow, orphans, store, which::which};
 use crate::{
     campaign::{
         account::{CampaignState, Status},
@@ -49,7 +49,11 @@ pub(super) async fn abort(
     store.order(id, &Order::Abort, &who()).await?;
     let status = match abort.no_wait {
         true => store.status(id).await?,
-        false => follow(&store, id, *output, global.quiet, leave()?).await?,
+        false => {
+            // Ctrl-C leaves here as well: the order stands.
+            orphans::take_back(&store, id, &store::config(global, args)?, *output).await?;
+            follow(&store, id, *output, global.quiet, leave()?).await?
+        }
     };
     let exit = match status.summary.state {
         CampaignState::Aborting if !abort.no_wait => exit::INTERRUPTED,
