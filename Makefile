@@ -60,10 +60,11 @@ agent-static: ## build the agent as it is shipped: static, small
 include packaging/package.mk
 
 .PHONY: bench
-bench: agent-static ## how large the agent is, in a real guest beside qemu-ga; how fast the store of campaigns is
+bench: agent-static ## how large the agent is, in a real guest beside qemu-ga; how fast campaigns and their store are
 	@tests/setup demo
-	@$(QUICK) -p trimtab-tests --bin bench --bin bench-store
+	@$(QUICK) -p trimtab-tests --bin bench --bin bench-store --bin bench-campaign
 	@$(TARGET)/$(TRIPLE)/quick/bench-store target/bench-store.json
+	@$(TARGET)/$(TRIPLE)/quick/bench-campaign
 	@$(TARGET)/$(TRIPLE)/quick/bench target/bench.json
 
 .PHONY: check
