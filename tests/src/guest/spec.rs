@@ -133,7 +133,9 @@ impl GuestSpec {
         add("-initrd", place.initrd().display().to_string());
         match console {
             Console::Log => {
-                add("-append", KERNEL_ARGUMENTS.into());
+                // What systemd is at is then in the console's log, should it not come up.
+                let status = if self.base == Base::Systemd { " systemd.show_status=yes" } else { "" };
+                add("-append", format!("{KERNEL_ARGUMENTS}{status}"));
                 add("-serial", format!("file:{}", place.console().display()));
             }
             Console::Terminal => {
