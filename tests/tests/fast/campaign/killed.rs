@@ -27,11 +27,11 @@ use trimtab_tests::{
 const KILLS: u32 = 12;
 
 /// A host of files and agents, a store, and a worker that is started and killed.
-struct Rig {
+pub(super) struct Rig {
     folder: tempfile::TempDir,
-    vms: Vec<PunchingVm>,
+    pub(super) vms: Vec<PunchingVm>,
     _serving: Vec<Serving>,
-    before: Vec<u64>,
+    pub(super) before: Vec<u64>,
 }
 
 /// Killed with the test.
@@ -45,7 +45,7 @@ impl Drop for Worker {
 }
 
 impl Rig {
-    fn new(vms: u32) -> Self {
+    pub(super) fn new(vms: u32) -> Self {
         let parent = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
         let folder = tempfile::tempdir_in(parent).unwrap();
         let pause = Duration::from_millis(30);
@@ -59,8 +59,12 @@ impl Rig {
         Self { folder, vms, _serving: serving, before }
     }
 
-    fn store(&self) -> PathBuf {
-        self.folder.path().join("trimtab.db")
+    pub(super) fn store(&self) -> PathBuf {
+        self.path("trimtab.db")
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     fn campaign(&self) -> NewCampaign {

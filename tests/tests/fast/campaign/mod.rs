@@ -4,3 +4,4 @@
 mod killed;
 mod nights;
 mod steered;
+mod whole;

@@ -1,0 +1,40 @@
+//! The whole way by the command line: plan, apply and carry out, report.
+
+use std::process::{Command, Output};
+
+use super::killed::Rig;
+use trimtab_tests::{programs, sim::punching::KEPT_BYTES};
+
+fn trimtab(rig: &Rig, words: &[&str]) -> Output {
+    let mut command = Command::new(programs::trimtab().unwrap());
+    command.arg("--inventory").arg(rig.path("fleet.toml")).args(["--connect", "none"]).args(words);
+    command.env("TRIMTAB_STORE", rig.store()).env("TRIMTAB_IO_PRESSURE_PERCENT", "0");
+    command.output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_plan_to_report() {
+    let rig = Rig::new(5);
+    let mut inventory = std::fs::read_to_string(rig.path("fleet.toml")).unwrap();
+    inventory.push_str(&format!(
+        "[[vm]]\nname = \"silent\"\nagent = \"unix:{}\"\n[[vm.disk]]\nimage = \"{}\"\nformat = \"raw\"\n",
+        rig.path("no.vsock").display(),
+        rig.path("silent.img").display()
+    ));
+    std::fs::write(rig.path("silent.img"), vec![1; 1 << 20]).unwrap();
+    std::fs::write(rig.path("fleet.toml"), inventory).unwrap();
+    let plan = rig.path("plan.toml").display().to_string();
+    let planned = trimtab(&rig, &["campaign", "plan", "-o", &plan]);
+    let text = std::fs::read_to_string(&plan).unwrap_or_default();
+    assert!(planned.status.success() && text.contains("silent"), "{planned:?}\n{text}");
+    let applied = trimtab(&rig, &["campaign", "apply", &plan, "--follow"]);
+    assert!(applied.status.success(), "{applied:?}\n{text}");
+    for vm in &rig.vms {
+        assert_eq!(vm.allocated_bytes().unwrap(), KEPT_BYTES, "{}: {applied:?}", vm.name());
+    }
+    let reported = trimtab(&rig, &["campaign", "report", "1", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&reported.stdout).unwrap();
+    let lost: u64 = rig.before.iter().map(|before| before - KEPT_BYTES).sum();
+    let told = report["campaign"]["freed_bytes"].as_u64();
+    assert_eq!(told, Some(lost), "{report:#}");
+}
