@@ -17,6 +17,10 @@ fn a_mistake_is_in_status_with_file_line_and_key_and_the_host_is_told() -> Resul
     // systemd took the call, and nobody answered it: the host is told where the guest says why.
     ensure!(error["hint"].to_string().contains("journalctl -u trimtab-agent"), "{error:#}");
     // What status shows the end of: status itself may find systemd at the next try, since the call still waits.
+    // The host may hear of it before the journal does.
+    guest.sh(
+        "timeout 60 sh -c 'until journalctl -u trimtab-agent.service | grep -q status=2; do sleep 1; done'",
+    )?;
     let said = journal(&guest, "trimtab-agent.service")?;
     for word in
         ["/etc/trimtab/agent.toml:3", "pace", "warp", "gentle", "steady", "full", "status=2/INVALIDARGUMENT"]
