@@ -103,6 +103,18 @@ pub struct RunResult {
     pub duration_ms: u64,
 }
 
+impl RunResult {
+    /// What came back of all disks, in bytes; growth counts against it.
+    pub fn freed_bytes(&self) -> i64 {
+        self.disks.iter().filter_map(|disk| disk.freed_bytes).fold(0, i64::saturating_add)
+    }
+
+    /// What named findings hold on all disks, in bytes.
+    pub fn held_bytes(&self) -> u64 {
+        self.disks.iter().filter_map(|disk| disk.held_bytes).fold(0, u64::saturating_add)
+    }
+}
+
 /// What came of one disk.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DiskResult {

@@ -41,7 +41,10 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
         let seen = survey::look_at(&known, vms, &progress).await;
         return Ok(survey::show(&seen, output));
     }
-    let cancel = interrupt::listen(progress.clone())?;
+    let shown = progress.clone();
+    let cancel = interrupt::then_leave(move || {
+        shown.note("cancelling; what came back is still accounted for (once more to leave at once)");
+    })?;
     let (started, clock) = (jiff::Timestamp::now(), Instant::now());
     let names: Vec<String> = vms.iter().map(|vm| vm.name.clone()).collect();
     let alone = vms.len() == 1;

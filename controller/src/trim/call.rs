@@ -214,7 +214,7 @@ fn rebooted() -> Trouble {
 }
 
 /// Ends when the caller cancels; never, when the caller has gone without doing so.
-async fn becomes_true(cancel: &mut watch::Receiver<bool>) {
+pub(crate) async fn becomes_true(cancel: &mut watch::Receiver<bool>) {
     if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
         std::future::pending::<()>().await;
     }

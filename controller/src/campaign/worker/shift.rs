@@ -18,10 +18,13 @@ use super::{
     stop::{Stop, Switch},
     vms::Vms,
 };
-use crate::campaign::{
-    account::CampaignState,
-    run::{Claimed, Instruction},
-    store::{Claim, Store},
+use crate::{
+    campaign::{
+        account::CampaignState,
+        run::{Claimed, Instruction},
+        store::{Claim, Store},
+    },
+    trim::call::becomes_true,
 };
 
 /// A closed gate is asked again after this; so is a store that did not answer.
@@ -268,12 +271,5 @@ async fn reached(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => pending().await,
-    }
-}
-
-/// Never ends where whoever could say so has gone.
-async fn becomes_true(leave: &mut watch::Receiver<bool>) {
-    if leave.wait_for(|leave| *leave).await.is_err() {
-        pending::<()>().await;
     }
 }

@@ -26,7 +26,7 @@ use crate::{
             Global, Selection,
             campaign::{ApplyArgs, StoreArgs},
         },
-        exit, journal,
+        exit, interrupt, journal,
         output::Output,
         vms::{self, Reached},
         worker,
@@ -151,7 +151,7 @@ async fn carry(
     taken: Taken,
     output: &Output,
 ) -> Result<u8, Trouble> {
-    let leave = steer::leave()?;
+    let leave = interrupt::once()?;
     let store = Arc::new(store);
     let status = match taken {
         Taken::Theirs { .. } => follow(&*store, id, *output, global.quiet, leave.clone()).await?,

@@ -34,9 +34,11 @@ pub(super) async fn follow<S: Store>(
     let mut view = View::new(output, quiet);
     let mut newest = None;
     loop {
-        let now = store.newest().await?;
-        if newest.replace(now) != Some(now) {
-            view.events(&store.events(campaign).await?);
+        if view.shows_history() {
+            let now = store.newest().await?;
+            if newest.replace(now) != Some(now) {
+                view.events(&store.events(campaign).await?);
+            }
         }
         let status = store.status(campaign).await?;
         view.status(&status);
@@ -81,6 +83,10 @@ impl View {
                 Self::Screen(bar)
             }
         }
+    }
+
+    fn shows_history(&self) -> bool {
+        matches!(self, Self::Events(..) | Self::Lines(_))
     }
 
     fn events(&mut self, events: &[Event]) {

@@ -8,7 +8,7 @@ mod plan;
 mod report;
 mod status;
 mod steer;
-mod store;
+pub(super) mod store;
 mod which;
 
 use super::{

@@ -2,10 +2,6 @@
 
 use jiff::Timestamp;
 use nix::unistd::gethostname;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
 
 use super::{follow::follow, orphans, store, which::which};
 use crate::{
@@ -18,10 +14,10 @@ use crate::{
             Global,
             campaign::{AbortArgs, CampaignId, StoreArgs},
         },
-        exit, journal,
+        exit, interrupt, journal,
         output::Output,
     },
-    model::trouble::{Kind, Trouble},
+    model::trouble::Trouble,
     render::{campaign::status::screen, json::campaign::StatusDocument},
 };
 
@@ -52,7 +48,7 @@ pub(super) async fn abort(
         false => {
             // Ctrl-C leaves here as well: the order stands.
             orphans::take_back(&store, id, &store::config(global, args)?, *output).await?;
-            follow(&store, id, *output, global.quiet, leave()?).await?
+            follow(&store, id, *output, global.quiet, interrupt::once()?).await?
         }
     };
     let exit = match status.summary.state {
@@ -76,20 +72,6 @@ async fn open(
 fn show(status: &Status, exit: u8, output: &Output) {
     let now = Timestamp::now();
     output.result(&StatusDocument::new(status, exit, now), || screen(status, now));
-}
-
-/// Becomes true at Ctrl-C and SIGTERM: whoever only looks on leaves, and nothing else comes of it.
-pub(super) fn leave() -> Result<watch::Receiver<bool>, Trouble> {
-    let failed =
-        |error: std::io::Error| Trouble::new(Kind::Internal, format!("cannot listen for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let (leave, leaves) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        leave.send_replace(true);
-    });
-    Ok(leaves)
 }
 
 /// Who orders, for the history: "root@node1".

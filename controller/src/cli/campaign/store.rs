@@ -2,7 +2,10 @@
 
 use crate::{
     campaign::store::sqlite::SqliteStore,
-    cli::args::{Global, campaign::StoreArgs},
+    cli::{
+        args::{Global, campaign::StoreArgs},
+        vms,
+    },
     config::{Config, Flags},
     model::trouble::Trouble,
 };
@@ -19,10 +22,5 @@ pub(super) async fn to_read(global: &Global, args: &StoreArgs) -> Result<SqliteS
 
 /// What is in force for a command about campaigns.
 pub(in crate::cli) fn config(global: &Global, args: &StoreArgs) -> Result<Config, Trouble> {
-    Config::load(Flags {
-        inventory: global.inventory.clone(),
-        connect: global.connect.clone(),
-        parallel: None,
-        store: args.store.clone(),
-    })
+    Config::load(Flags { store: args.store.clone(), ..vms::flags(global) })
 }

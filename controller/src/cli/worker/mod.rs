@@ -8,14 +8,10 @@ mod vms;
 
 use std::sync::Arc;
 
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
-
 use super::{
     args::{Global, campaign::WorkerArgs},
-    exit,
+    campaign::store,
+    exit, interrupt,
     output::Output,
 };
 use crate::{
@@ -27,20 +23,15 @@ use crate::{
             said::Listener,
         },
     },
-    config::{Config, Flags},
+    config::Config,
     host,
     model::trouble::{Kind, Trouble},
 };
 use vms::HostVms;
 
 pub(super) async fn run(global: &Global, args: &WorkerArgs, output: &Output) -> Result<u8, Trouble> {
-    let config = Config::load(Flags {
-        inventory: global.inventory.clone(),
-        connect: global.connect.clone(),
-        parallel: None,
-        store: args.store.store.clone(),
-    })?;
-    let leave = leave_on_signal()?;
+    let config = store::config(global, &args.store)?;
+    let leave = interrupt::then_leave(notify::stopping)?;
     let store = Arc::new(SqliteStore::open(&config.store).await?);
     let _lock = match WorkerLock::take(&config.store)? {
         Taken::Ours(lock) => lock,
@@ -82,22 +73,4 @@ pub(super) fn worker(
         },
         listener,
     }
-}
-
-/// Becomes true at the first SIGTERM or SIGINT; at the second this process ends at once, and the agents stop by
-/// themselves.
-fn leave_on_signal() -> Result<watch::Receiver<bool>, Trouble> {
-    let failed =
-        |error: std::io::Error| Trouble::new(Kind::Internal, format!("cannot listen for signals: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let (leave, leaves) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        notify::stopping();
-        leave.send_replace(true);
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        std::process::exit(exit::INTERRUPTED.into());
-    });
-    Ok(leaves)
 }

@@ -49,10 +49,13 @@ fn line(said: &Said<'_>) -> Option<String> {
         // Its end follows.
         Said::Turned(..) => None,
         Said::Ended(claimed, result) => {
-            let freed = result.disks.iter().filter_map(|disk| disk.freed_bytes).fold(0, i64::saturating_add);
             let why = result.text.as_deref().map(|text| format!(": {}", safe(text))).unwrap_or_default();
             let name = &claimed.vm.name;
-            Some(format!("{name}: {}, {} came back{why}", class(result.class), iec_signed(freed)))
+            Some(format!(
+                "{name}: {}, {} came back{why}",
+                class(result.class),
+                iec_signed(result.freed_bytes())
+            ))
         }
         Said::PutBack(claimed, _, text) => Some(format!("{}: later: {}", claimed.vm.name, safe(text))),
         Said::Dropped(claimed) => {

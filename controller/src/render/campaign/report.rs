@@ -10,7 +10,7 @@ use super::words::{at, between, class, classes, styled_state, sums, vms, why};
 use crate::{
     campaign::{
         account::{DatastoreSum, RunRow, Summary},
-        run::{Class, RunState},
+        run::{Class, RunResult, RunState},
     },
     guest::text::{safe, safe_within},
     layers::Layer,
@@ -144,8 +144,7 @@ fn kind_in_words(kind: Kind) -> String {
 }
 
 fn held(run: &RunRow) -> u64 {
-    let disks = run.result.iter().flat_map(|result| &result.disks);
-    disks.filter_map(|disk| disk.held_bytes).fold(0, u64::saturating_add)
+    run.result.as_ref().map_or(0, RunResult::held_bytes)
 }
 
 fn by_vm(runs: &[RunRow], all: bool) -> String {

@@ -65,7 +65,7 @@ pub(crate) fn run(run: i64, name: &str) -> RunRow {
 }
 
 fn ended(number: i64, name: &str, result: RunResult) -> RunRow {
-    let freed = result.disks.iter().filter_map(|disk| disk.freed_bytes).sum();
+    let freed = result.freed_bytes();
     RunRow {
         state: RunState::Done,
         ended: Some(NOW),

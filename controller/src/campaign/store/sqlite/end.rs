@@ -59,28 +59,19 @@ async fn turn(
 /// "reclaimed, 1073741824 bytes".
 fn said(result: &RunResult) -> Result<String, Fault> {
     let class = word(&result.class)?;
-    let freed = freed(result);
+    let freed = result.freed_bytes();
     Ok(match &result.text {
         Some(text) => format!("{class}, {freed} bytes: {text}"),
         None => format!("{class}, {freed} bytes"),
     })
 }
 
-fn freed(result: &RunResult) -> i64 {
-    let disks = result.disks.iter().filter_map(|disk| disk.freed_bytes);
-    signed(disks.fold(0, i64::saturating_add))
-}
-
-fn held(result: &RunResult) -> i64 {
-    figure(result.disks.iter().filter_map(|disk| disk.held_bytes).fold(0, u64::saturating_add))
-}
-
 /// Adds what a turn freed: to the run's sum and to its datastores'.
 async fn count(db: &mut SqliteConnection, run: i64, result: &RunResult) -> Result<(), Fault> {
     sqlx::query("UPDATE run SET freed = freed + $2, held = $3, duration = duration + $4 WHERE id = $1")
         .bind(run)
-        .bind(freed(result))
-        .bind(held(result))
+        .bind(signed(result.freed_bytes()))
+        .bind(figure(result.held_bytes()))
         .bind(figure(result.duration_ms))
         .execute(&mut *db)
         .await?;

@@ -71,10 +71,6 @@ fn claimed(baseline: Option<Baseline>) -> Claimed {
 /// Class or wait, and the bytes that are counted now; `None`: nothing is counted, and the agent's run stays.
 type Short = (Result<Class, Wait>, Option<i64>);
 
-fn freed(result: &RunResult) -> i64 {
-    result.disks.iter().filter_map(|disk| disk.freed_bytes).sum()
-}
-
 fn ended(
     turn: &Result<TurnOutcome, Trouble>,
     stop: Option<Stop>,
@@ -86,8 +82,8 @@ fn ended(
         Over { claimed: &claimed, turn, stop, has_begun, took: Duration::ZERO, lost: Vec::new(), chance: 7 };
     match over.ending(|datastore| datastore.id.clone()) {
         Ending::Drop => None,
-        Ending::Finish(result) => Some((Ok(result.class), Some(freed(&result)))),
-        Ending::Later(later) => Some((Err(later.why), later.done.as_ref().map(freed))),
+        Ending::Finish(result) => Some((Ok(result.class), Some(result.freed_bytes()))),
+        Ending::Later(later) => Some((Err(later.why), later.done.as_ref().map(RunResult::freed_bytes))),
     }
 }
 
@@ -152,6 +148,6 @@ fn the_last_attempt_is_the_end() {
     let Ending::Finish(result) = over.ending(|datastore| format!("store {}", datastore.id)) else {
         panic!("it goes on")
     };
-    assert_eq!((result.class, result.duration_ms, freed(&result)), (Class::Failed, 2000, FREED));
+    assert_eq!((result.class, result.duration_ms, result.freed_bytes()), (Class::Failed, 2000, FREED));
     assert!(result.disks[0].datastore.as_ref().unwrap().starts_with("store "), "{:?}", result.disks);
 }
