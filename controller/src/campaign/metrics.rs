@@ -4,7 +4,12 @@
 //! Labels are the host's own words (a campaign's number and name, a datastore's identity, closed lists): never a guest's
 //! text, and no VM, of which there may be thousands. What came back is a gauge: growth counts against it.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    fs::{self, Permissions},
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use prometheus::{Encoder, GaugeVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector};
@@ -134,10 +139,12 @@ fn float(bytes: i128) -> f64 {
     bytes as f64
 }
 
-/// Writes beside the file and renames; the collector reads "*.prom" alone, so it never sees the other.
+/// Writes beside the file and renames; the collector reads "*.prom" alone, so it never sees the other. It is another user
+/// than the worker, whose umask keeps others out of what it makes.
 fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     let beside = file.with_extension("prom.new");
-    let mut new = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&beside)?;
+    let mut new = fs::OpenOptions::new().write(true).create(true).truncate(true).open(&beside)?;
+    new.set_permissions(Permissions::from_mode(0o644))?;
     new.write_all(text.as_bytes())?;
     fs::rename(&beside, file)
 }
@@ -215,5 +222,6 @@ mod tests {
         replace(&file, "new\n").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644, "whatever the umask is");
     }
 }

@@ -66,8 +66,8 @@ impl Asked<'_> {
     fn turned_away(self) -> Trouble {
         let Self { at, rpc } = self;
         Trouble::new(Kind::AgentLost, format!("the agent at {at} closed the connection without a word, at {rpc}")).hint(
-            "it does so to callers that allow_cids and peer_port in its agent.toml do not let in, when it has too many, and \
-             when it cannot start; in the guest: journalctl -u trimtab-agent",
+            "in the guest, journalctl -u trimtab-agent says why: it cannot start (a mistake in its agent.toml?), \
+             allow_cids or peer_port there do not let this caller in, or it has too many callers",
         )
     }
 
