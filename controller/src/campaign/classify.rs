@@ -84,7 +84,7 @@ fn not_begun(kind: Kind) -> Outlook {
         Kind::NoQmp => Outlook::Again(Class::Away),
         Kind::VmPaused | Kind::Busy | Kind::TooSoon | Kind::Interrupted => Outlook::NotNow(Class::NotRun),
         Kind::Vetoed | Kind::Drifted => Outlook::Over(Class::NotRun),
-        Kind::VmIoError => Outlook::Over(Class::Harmed),
+        Kind::VmIoError | Kind::StorageWorse => Outlook::Over(Class::Harmed),
         Kind::AgentSilent
         | Kind::AgentLost
         | Kind::AgentRefused
@@ -108,7 +108,7 @@ fn not_begun(kind: Kind) -> Outlook {
 /// A run that the agent may have begun, and that has no report.
 fn begun(kind: Kind) -> Outlook {
     match kind {
-        Kind::VmIoError => Outlook::Over(Class::Harmed),
+        Kind::VmIoError | Kind::StorageWorse => Outlook::Over(Class::Harmed),
         // With the boot the run is gone: there is nothing to fetch.
         Kind::GuestRebooted => Outlook::Again(Class::Failed),
         Kind::VmOff => Outlook::Again(Class::Away),

@@ -67,8 +67,12 @@ mod tests {
             (None, None, None),
         ] {
             let mut sample = Sample::raw();
-            sample.counters =
-                DiskCounters { written_bytes: None, arrived_bytes: arrived, failed_requests: failed };
+            sample.counters = DiskCounters {
+                written_bytes: None,
+                arrived_bytes: arrived,
+                failed_requests: failed,
+                failed_io: None,
+            };
             let found = findings(&sample.facts());
             assert_eq!(found.first().map(|f| f.state), expected, "{failed:?} {arrived:?}");
         }

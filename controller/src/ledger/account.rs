@@ -144,6 +144,7 @@ mod tests {
                 written_bytes: Some(written),
                 arrived_bytes: Some(arrived),
                 failed_requests: Some(0),
+                failed_io: None,
             },
         }
     }
@@ -200,7 +201,7 @@ mod tests {
                          arrived in any::<Option<u64>>(), failed in any::<Option<u64>>()) -> Reading {
             Reading {
                 allocated_bytes: allocated,
-                counters: DiskCounters { written_bytes: written, arrived_bytes: arrived, failed_requests: failed },
+                counters: DiskCounters { written_bytes: written, arrived_bytes: arrived, failed_requests: failed, failed_io: None },
             }
         }
     }

@@ -25,6 +25,8 @@ pub struct BaselineDisk {
     pub arrived_bytes: Option<u64>,
     /// Requests that had failed, likewise.
     pub failed_requests: Option<u64>,
+    /// Reads, writes and flushes that had failed, likewise.
+    pub failed_io: Option<u64>,
 }
 
 impl Baseline {

@@ -175,4 +175,7 @@ pub struct DiskCounters {
     pub arrived_bytes: Option<u64>,
     /// `discard-nb-failed` of the protocol node.
     pub failed_requests: Option<u64>,
+    /// Reads, writes and flushes of the device that this host failed to carry out: `failed_rd_operations` and its
+    /// siblings. What a guest asked wrongly is not among them (QEMU counts it as `invalid_…`).
+    pub failed_io: Option<u64>,
 }

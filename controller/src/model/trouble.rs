@@ -18,6 +18,8 @@ pub enum Kind {
     VmPaused,
     /// The VM stopped on an I/O error during the trim: the host's storage refused something.
     VmIoError,
+    /// The storage of a VM got worse during its trim, as the host itself saw.
+    StorageWorse,
     /// There is no way into the guest: its vsock socket, its CID, or this host's vsock is missing.
     NoLink,
     /// The inventory names no way to an agent, or nothing listens at its end.

@@ -190,14 +190,19 @@ enum Recovered<R> {
 
 /// The state after a trim is part of its result: a refused discard can stop a VM (werror=stop).
 pub(super) async fn stopped_since<V: Vmm>(vmm: &V) -> Option<Trouble> {
-    match vmm.look().await.ok()?.vm.state? {
+    stop_of(&vmm.look().await.ok()?.vm.state?)
+}
+
+/// Why a VM whose trim has begun does not run.
+pub(super) fn stop_of(state: &VmState) -> Option<Trouble> {
+    match state {
         VmState::Running => None,
         VmState::Off => Some(
             Trouble::new(Kind::VmOff, "the VM was switched off during the trim")
                 .hint("a new trim picks up what was left when it runs again"),
         ),
         VmState::Stopped(why) => Some(
-            Trouble::new(kind_of_stop(&why), format!("the VM stopped during the trim ({why})"))
+            Trouble::new(kind_of_stop(why), format!("the VM stopped during the trim ({why})"))
                 .hint("look at its storage, then resume it: QMP `cont`, or virsh resume"),
         ),
     }

@@ -74,6 +74,8 @@ pub(crate) struct Script {
     pub(crate) image_gone: bool,
     pub(crate) state_after: Option<VmState>,
     pub(crate) shared: bool,
+    pub(crate) corrupt_after: bool,
+    pub(crate) options_after: Option<String>,
     /// The events of a probe, each 600 ms after the one before.
     pub(crate) probe: VecDeque<Result<ProbeEvent, Trouble>>,
     pub(crate) probed: Vec<ProbeOrder>,
@@ -269,7 +271,9 @@ impl Storage for FakeVm {
     }
 
     async fn qcow2_header(&self, _: &Image) -> Result<Qcow2Header, Trouble> {
-        self.header.ok_or_else(|| Trouble::new(Kind::Image, "not a qcow2 image"))
+        let is_corrupt = self.script(|s| s.trimmed && s.corrupt_after);
+        let header = self.header.map(|header| Qcow2Header { is_corrupt, ..header });
+        header.ok_or_else(|| Trouble::new(Kind::Image, "not a qcow2 image"))
     }
 
     async fn place(&self, _: &Image) -> Result<Place, Trouble> {
@@ -277,12 +281,15 @@ impl Storage for FakeVm {
     }
 
     async fn datastore(&self, _: &Image) -> Result<Option<Datastore>, Trouble> {
-        let free_after = self.script(|s| s.trimmed.then_some(s.free_after));
-        Ok(self
-            .place
-            .datastore
-            .clone()
-            .map(|before| Datastore { free_bytes: free_after.unwrap_or(before.free_bytes), ..before }))
+        let before = self.place.datastore.clone();
+        Ok(self.script(|s| match s.trimmed {
+            true => before.map(|before| Datastore {
+                free_bytes: s.free_after,
+                options: s.options_after.clone().unwrap_or(before.options.clone()),
+                ..before
+            }),
+            false => before,
+        }))
     }
 
     async fn shares_extents(&self, _: &Image) -> Option<bool> {

@@ -87,6 +87,8 @@ pub struct DatastoreChange {
     pub before: Datastore,
     /// Free afterwards; `None` where it could not be read.
     pub free_after_bytes: Option<u64>,
+    /// It can no longer be written, and could before.
+    pub became_read_only: bool,
 }
 
 impl DatastoreChange {

@@ -129,6 +129,7 @@ pub(super) fn apply(baseline: &Baseline, look: &mut Look) {
             written_bytes: kept.written_bytes,
             arrived_bytes: kept.arrived_bytes,
             failed_requests: kept.failed_requests,
+            failed_io: kept.failed_io,
         };
     }
 }
@@ -144,6 +145,7 @@ pub(super) fn baseline_of(look: &Look) -> Baseline {
             written_bytes: disk.counters.written_bytes,
             arrived_bytes: disk.counters.arrived_bytes,
             failed_requests: disk.counters.failed_requests,
+            failed_io: disk.counters.failed_io,
         })
     });
     Baseline { disks: disks.collect() }

@@ -14,9 +14,10 @@ use crate::{
     },
     trim::{
         books::{After, Books},
-        call::{Call, stopped_since},
+        call::{Call, stop_of, stopped_since},
         choose::{Choice, Decision, choose},
         event::{Listener, Stage, TurnEvent},
+        harm,
         look::{Look, Parts, look},
         options::TrimOptions,
         outcome::{DatastoreChange, FilesystemOutcome, TurnOutcome},
@@ -49,6 +50,9 @@ pub async fn turn_for<C: Caller, G: Guest, V: Vmm, S: Storage>(
 ) -> Result<TurnOutcome, Trouble> {
     listener.event(TurnEvent::Stage(Stage::Looking));
     let mut look = look(parts).await?;
+    if ticket.baseline.is_some() {
+        stopped_meanwhile(&look)?;
+    }
     let survey = look.guest.as_ref().map_err(Clone::clone)?;
     let found = resume::find(parts.guest, &ticket, &survey.agent.boot_id).await?;
     let mut choice = choose(&look, survey, options)?;
@@ -100,6 +104,7 @@ pub async fn turn_for<C: Caller, G: Guest, V: Vmm, S: Storage>(
     };
     let stopped = if began { stopped_since(parts.vmm).await } else { None };
     let datastores = datastores(parts.storage, &look).await;
+    let worse = if began { harm::worse(parts.storage, &look, &after, &datastores).await } else { None };
     let books = Books {
         look: &look,
         survey,
@@ -121,9 +126,17 @@ pub async fn turn_for<C: Caller, G: Guest, V: Vmm, S: Storage>(
         not_listed: survey.not_listed,
         unpaired_guest_disks: unpaired(&look, survey),
         datastores,
-        trouble: stopped.or(trouble),
+        trouble: stopped.or(worse).or(trouble),
         run: report,
     })
+}
+
+/// A VM that was being trimmed when its trim was lost, and that has stopped on an I/O error since.
+fn stopped_meanwhile(look: &Look) -> Result<(), Trouble> {
+    match look.vm.state.as_ref().and_then(stop_of) {
+        Some(trouble) if trouble.kind == Kind::VmIoError => Err(trouble),
+        _ => Ok(()),
+    }
 }
 
 fn is_refusal(kind: Kind) -> bool {
@@ -180,10 +193,12 @@ async fn datastores<S: Storage>(storage: &S, look: &Look) -> Vec<DatastoreChange
         if changes.iter().any(|change| change.before.id == before.id) {
             continue;
         }
-        let now = storage.datastore(image).await.ok().flatten();
+        let now = storage.datastore(image).await.ok().flatten().filter(|now| now.id == before.id);
         changes.push(DatastoreChange {
+            became_read_only: now.as_ref().is_some_and(|now| now.has_option("ro"))
+                && !before.has_option("ro"),
+            free_after_bytes: now.map(|now| now.free_bytes),
             before: before.clone(),
-            free_after_bytes: now.filter(|now| now.id == before.id).map(|now| now.free_bytes),
         });
     }
     changes

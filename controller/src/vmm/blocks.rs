@@ -111,6 +111,16 @@ pub(super) struct Stats {
 #[derive(Deserialize)]
 struct DeviceStats {
     wr_bytes: u64,
+    failed_rd_operations: u64,
+    failed_wr_operations: u64,
+    failed_flush_operations: u64,
+}
+
+impl DeviceStats {
+    fn failed_io(&self) -> u64 {
+        let of_writing = self.failed_wr_operations.saturating_add(self.failed_flush_operations);
+        self.failed_rd_operations.saturating_add(of_writing)
+    }
 }
 
 #[derive(Deserialize)]
@@ -161,6 +171,7 @@ pub(super) fn counters(stats: &[Stats]) -> Vec<(String, DiskCounters)> {
             written_bytes: Some(entry.stats.wr_bytes),
             arrived_bytes: protocol.and_then(|counted| counted.discard_bytes_ok),
             failed_requests: protocol.and_then(|counted| counted.discard_nb_failed),
+            failed_io: Some(entry.stats.failed_io()),
         };
         Some((device, counters))
     };

@@ -151,6 +151,23 @@ async fn what_arrives_is_what_the_command_line_says() {
 }
 
 #[tokio::test]
+async fn what_this_host_cannot_read_is_counted() {
+    let qemu = Images::new().raw("sound.img").raw("broken.img").start(&[
+        "-drive driver=raw,file.driver=blkdebug,file.inject-error.0.event=read_aio,file.image.driver=file,\
+         file.image.filename=DIR/broken.img,rerror=report,if=none,id=d0 -device virtio-blk-pci,drive=d0,bootindex=1",
+        "-drive file=DIR/sound.img,if=none,id=d1,format=raw -device virtio-blk-pci,drive=d1,bootindex=2",
+    ]);
+    let view = look(&qemu).await;
+    let began = Instant::now();
+    // The firmware reads the first sector of each to boot from it.
+    while counted(&qemu, &view.disks[0]).await.failed_io == Some(0) {
+        assert!(began.elapsed().as_secs() < 30, "the firmware read nothing: {view:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(counted(&qemu, on(&view, &qemu, "sound.img")).await.failed_io, Some(0));
+}
+
+#[tokio::test]
 async fn running_paused_and_numbered_by_the_firmware() {
     let qemu = Images::new().raw("a.img").start(&[
         "-device pcie-root-port,id=rp1,chassis=1,slot=1,addr=7",

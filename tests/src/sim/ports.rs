@@ -313,6 +313,7 @@ impl Vmm for Ways {
             written_bytes: Some(0),
             arrived_bytes: Some(self.part(signed(sent + active), index).unsigned_abs()),
             failed_requests: Some(0),
+            failed_io: None,
         };
         let disks = 0..self.spec.datastores.len();
         Ok(disks.map(|index| (facts::device(index), counters(index))).collect())

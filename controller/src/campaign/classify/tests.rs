@@ -77,6 +77,7 @@ fn every_kind_of_trouble() {
         (Kind::VmOff, Over(Class::Away), Again(Class::Away)),
         (Kind::VmPaused, NotNow(Class::NotRun), Fetch(Class::NotRun)),
         (Kind::VmIoError, Over(Class::Harmed), Over(Class::Harmed)),
+        (Kind::StorageWorse, Over(Class::Harmed), Over(Class::Harmed)),
         (Kind::NoLink, Over(Class::Away), Fetch(Class::Failed)),
         (Kind::NoAgent, Over(Class::Away), Fetch(Class::Failed)),
         (Kind::NoPermission, Over(Class::Failed), Fetch(Class::Failed)),

@@ -188,14 +188,13 @@ mod tests {
     use crate::{
         layers::{Layer, samples::Sample},
         model::{disk::DriveDiscard, trouble::Kind},
+        render::json::schema,
         trim::fakes::look_of,
     };
 
     #[test]
     fn every_document_validates() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/schema/doctor.json");
-        let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        let schema = jsonschema::validator_for(&schema).unwrap();
+        let schema = schema("doctor.json");
         let mut cut = Sample::raw();
         cut.host.discard = DriveDiscard::Ignore;
         cut.host.block_job = Some("running".into());

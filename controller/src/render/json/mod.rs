@@ -63,3 +63,20 @@ impl From<&Skip> for SkipJson {
 fn interval(slack: Option<Slack>) -> Option<[u64; 2]> {
     slack.map(|slack| [slack.min_bytes, slack.max_bytes])
 }
+
+/// A schema of docs/schema.
+#[cfg(test)]
+pub(crate) fn schema(file: &str) -> jsonschema::Validator {
+    let path = format!("{}/../docs/schema/{file}", env!("CARGO_MANIFEST_DIR"));
+    let schema = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+/// Holds what is printed of a document against its schema.
+#[cfg(test)]
+pub(crate) fn check<D: Serialize>(file: &str, document: &D) {
+    let document = serde_json::from_str(&text(document, true)).unwrap();
+    let schema = schema(file);
+    let errors: Vec<String> = schema.iter_errors(&document).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:#?}\n{document:#}");
+}

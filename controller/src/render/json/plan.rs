@@ -1,4 +1,4 @@
-//! `trimtab.campaign_plan/1` and `trimtab.campaign_apply/1`.
+//! `trimtab.campaign_plan/1` and `trimtab.campaign_apply/1`: docs/schema/campaign_plan.json.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -74,5 +74,25 @@ impl<'a> ApplyDocument<'a> {
             expected_bytes: taken.runs.iter().map(|run| run.expected_bytes).fold(0, u64::saturating_add),
             windows: &taken.windows,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{campaign::plan::samples::plan, render::json::check};
+
+    const SCHEMA: &str = "campaign_plan.json";
+
+    #[test]
+    fn what_the_schema_promises() {
+        let mut plan = plan();
+        check(SCHEMA, &PlanDocument::new(&plan, "plan.toml", 0));
+        let mut campaign = plan.campaign("text", "root@h", plan.surveyed);
+        check(SCHEMA, &ApplyDocument::new(Some(7), &campaign));
+        campaign.windows.clear();
+        check(SCHEMA, &ApplyDocument::new(None, &campaign));
+        plan.vms.clear();
+        check(SCHEMA, &PlanDocument::new(&plan, "-", 32));
     }
 }

@@ -194,7 +194,7 @@ fn filesystem(fs: &FilesystemOutcome) -> FilesystemJson {
 fn datastores(results: &[(String, Result<TurnOutcome, Trouble>)]) -> Vec<DatastoreJson> {
     let mut all: Vec<DatastoreJson> = Vec::new();
     let changes = results.iter().filter_map(|(_, result)| result.as_ref().ok()).flat_map(|o| &o.datastores);
-    for DatastoreChange { before, free_after_bytes } in changes {
+    for DatastoreChange { before, free_after_bytes, .. } in changes {
         match all.iter_mut().find(|known| known.id == before.id) {
             Some(known) => {
                 known.free_before_bytes = known.free_before_bytes.min(before.free_bytes);

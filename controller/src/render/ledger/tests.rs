@@ -29,7 +29,12 @@ async fn outcome_of(vm: &FakeVm) -> Result<TurnOutcome, Trouble> {
 /// A VM whose run sends, delivers and frees so much.
 fn vm_that(sample: Sample, sent: u64, arrived: u64, allocated_after: u64) -> FakeVm {
     let mut vm = FakeVm::new(sample);
-    let none = DiskCounters { written_bytes: Some(0), arrived_bytes: Some(0), failed_requests: Some(0) };
+    let none = DiskCounters {
+        written_bytes: Some(0),
+        arrived_bytes: Some(0),
+        failed_requests: Some(0),
+        failed_io: None,
+    };
     vm.before = none;
     vm.script(|s| {
         s.streams.push_back(vec![Ok(RunEvent::End(report(RunState::Ended, sent)))]);

@@ -23,7 +23,12 @@ fn willing() -> Sample {
 }
 
 fn counters(arrived_mib: u64) -> DiskCounters {
-    DiskCounters { arrived_bytes: Some(arrived_mib * MIB), failed_requests: Some(0), written_bytes: Some(0) }
+    DiskCounters {
+        arrived_bytes: Some(arrived_mib * MIB),
+        failed_requests: Some(0),
+        failed_io: None,
+        written_bytes: Some(0),
+    }
 }
 
 fn written() -> ProbeEvent {

@@ -23,6 +23,7 @@ use crate::{
     },
 };
 
+mod harm;
 mod resumed;
 
 const GIB: u64 = 1 << 30;
@@ -52,11 +53,20 @@ fn healthy() -> FakeVm {
         ]);
         s.allocated_after = 26 * GIB;
         s.free_after += 4 * GIB;
-        s.counters_after =
-            DiskCounters { written_bytes: Some(0), arrived_bytes: Some(20 * GIB), failed_requests: Some(0) };
+        s.counters_after = DiskCounters {
+            written_bytes: Some(0),
+            arrived_bytes: Some(20 * GIB),
+            failed_requests: Some(0),
+            failed_io: Some(7),
+        };
     });
     let mut vm = vm;
-    vm.before = DiskCounters { written_bytes: Some(0), arrived_bytes: Some(0), failed_requests: Some(0) };
+    vm.before = DiskCounters {
+        written_bytes: Some(0),
+        arrived_bytes: Some(0),
+        failed_requests: Some(0),
+        failed_io: Some(7),
+    };
     vm
 }
 

@@ -98,7 +98,12 @@ fn counters_of_the_protocol_nodes() {
     let of = |device: &str| counters.iter().find(|(name, _)| name == device).map(|(_, counters)| *counters);
     assert_eq!(
         of("/machine/peripheral-anon/device[0]"),
-        Some(DiskCounters { written_bytes: Some(0), arrived_bytes: Some(1 << 20), failed_requests: Some(0) })
+        Some(DiskCounters {
+            written_bytes: Some(0),
+            arrived_bytes: Some(1 << 20),
+            failed_requests: Some(0),
+            failed_io: Some(7)
+        })
     );
     let nbd = of("/machine/peripheral/vb7/virtio-backend").unwrap();
     assert_eq!(nbd.arrived_bytes, None, "nbd has no such counter: not known is not 0");

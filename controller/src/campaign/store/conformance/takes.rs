@@ -12,6 +12,7 @@ fn baseline(allocated: u64) -> Baseline {
             written_bytes: Some(1),
             arrived_bytes: None,
             failed_requests: None,
+            failed_io: None,
         }],
     }
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     layers::samples::{HEADER, Sample},
     model::{run::RunEvent, trouble::Kind},
+    render::json::schema,
     trim::{
         fakes::{FakeVm, report},
         look::Parts,
@@ -17,12 +18,6 @@ use crate::{
         turn::turn,
     },
 };
-
-fn schema() -> jsonschema::Validator {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/schema/trim.json");
-    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    jsonschema::validator_for(&schema).unwrap()
-}
 
 async fn outcome(sample: Sample) -> Result<TurnOutcome, Trouble> {
     let vm = FakeVm::new(sample);
@@ -48,7 +43,7 @@ async fn every_document_validates() {
     let document = TrimDocument::new(&results, jiff::Timestamp::UNIX_EPOCH, Duration::from_secs(1), 64);
     let value = serde_json::to_value(&document).unwrap();
     let problems: Vec<String> =
-        schema().iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        schema("trim.json").iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
     assert!(problems.is_empty(), "{problems:#?}");
     assert_eq!(value["started"], "1970-01-01T00:00:00Z");
     assert_eq!(value["vms"][3]["error"]["kind"], "agent_silent");
@@ -59,7 +54,7 @@ async fn every_document_validates() {
 fn the_schema_refuses_what_it_does_not_know() {
     let mut value =
         serde_json::to_value(TrimDocument::new(&[], jiff::Timestamp::UNIX_EPOCH, Duration::ZERO, 0)).unwrap();
-    assert!(schema().is_valid(&value));
+    assert!(schema("trim.json").is_valid(&value));
     value["surprise"] = Value::Bool(true);
-    assert!(!schema().is_valid(&value));
+    assert!(!schema("trim.json").is_valid(&value));
 }

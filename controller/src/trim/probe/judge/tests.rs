@@ -18,6 +18,7 @@ fn reading(allocated_mib: u64, arrived_mib: Option<u64>, failed: u64) -> Reading
         written_bytes: arrived_mib.map(|_| 0),
         arrived_bytes: arrived_mib.map(|mib| mib * MIB),
         failed_requests: arrived_mib.map(|_| failed),
+        failed_io: None,
     };
     Reading { allocated_bytes: Some(allocated_mib * MIB), counters }
 }

@@ -49,6 +49,7 @@ fn earlier(vm: &FakeVm) -> Baseline {
         written_bytes: Some(0),
         arrived_bytes: Some(0),
         failed_requests: Some(0),
+        failed_io: None,
     };
     Baseline { disks: vec![disk] }
 }
@@ -153,4 +154,17 @@ async fn an_agent_that_cannot_be_asked_leaves_the_run_as_it_is() {
     let ended = turn_of(&vm, &keeper(&vm), Some(earlier(&vm))).await;
     assert_eq!(ended.unwrap_err().kind, Kind::AgentSilent);
     vm.script(|s| assert!(s.orders.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_stopped_on_an_io_error_while_nobody_looked_is_harm() {
+    let mut vm = healthy();
+    vm.view.vm.state = Some(VmState::Stopped("io-error".into()));
+    let kept = earlier(&vm);
+    assert_eq!(turn_of(&vm, &keeper(&vm), Some(kept)).await.unwrap_err().kind, Kind::VmIoError);
+    assert_eq!(
+        turn_of(&vm, &keeper(&vm), None).await.unwrap_err().kind,
+        Kind::VmPaused,
+        "it was none of ours"
+    );
 }
