@@ -2,9 +2,15 @@
 //! takes against what its limits ask for at least, and what it costs this process. `bench-campaign [VMS]`. Exits with 1
 //! when it is over its budget.
 
-use std::{io::Write, num::NonZeroU32, process::ExitCode, time::Instant};
+use std::{
+    io::Write,
+    num::NonZeroU32,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::time::TimeValLike as _;
 use trimtab_controller::campaign::{
     account::CampaignState,
     limits::{Limits, Share},
@@ -37,9 +43,9 @@ async fn night(vms: u64) -> Result<ExitCode> {
         failure_budget: Share::Percent(100),
         ..Limits::default()
     };
-    let clock = Instant::now();
+    let (clock, cpu_before) = (Instant::now(), cpu()?);
     let (id, took) = play.carry(&campaign(&play.world, limits.clone())).await?;
-    let real = clock.elapsed();
+    let (real, cpu) = (clock.elapsed(), cpu()?.saturating_sub(cpu_before));
     let state = play.store.status(id).await?.summary.state;
     ensure!(state == CampaignState::Done, "it ended {state:?}");
     check::caps(&play.world, &limits)?;
@@ -57,9 +63,19 @@ async fn night(vms: u64) -> Result<ExitCode> {
         per_mille
     )?;
     writeln!(out, "  carried out in    {:.1} s", real.as_secs_f64())?;
+    let per_vm = cpu.as_micros().checked_div(vms.into()).unwrap_or(0);
+    writeln!(out, "  CPU               {:.1} s, {per_vm} µs a VM", cpu.as_secs_f64())?;
     writeln!(out, "  memory, at most   {memory} KiB")?;
     let is_within = per_mille <= MOST_PERCENT.saturating_mul(10) && memory <= MOST_MEMORY_KIB;
     Ok(if is_within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What this process has used of a CPU, the simulated fleet included.
+fn cpu() -> Result<Duration> {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
+    let micros = |time: nix::sys::time::TimeVal| time.num_microseconds();
+    let used = micros(usage.user_time()).saturating_add(micros(usage.system_time()));
+    Ok(Duration::from_micros(u64::try_from(used)?))
 }
 
 /// VmHWM of this process: worker, store, and the simulated fleet beside them. See proc_pid_status(5).

@@ -39,6 +39,10 @@ impl<S: Store + 'static> Store for Frozen<S> {
         self.call(|store| async move { store.list().await }).await
     }
 
+    async fn active(&self) -> Result<Vec<(i64, bool)>, Trouble> {
+        self.call(|store| async move { store.active().await }).await
+    }
+
     async fn status(&self, campaign: i64) -> Result<Status, Trouble> {
         self.call(move |store| async move { store.status(campaign).await }).await
     }

@@ -79,6 +79,8 @@ pub trait Store: Send + Sync {
     fn apply(&self, campaign: &NewCampaign) -> impl Future<Output = Result<i64, Trouble>> + Send;
     /// All campaigns, newest first.
     fn list(&self) -> impl Future<Output = Result<Vec<Summary>, Trouble>> + Send;
+    /// The campaigns that admit, oldest first, and whether a run of each waits. Costs the same however many have been.
+    fn active(&self) -> impl Future<Output = Result<Vec<(i64, bool)>, Trouble>> + Send;
     /// One campaign now.
     fn status(&self, campaign: i64) -> impl Future<Output = Result<Status, Trouble>> + Send;
     /// Each run of a campaign, in its order.

@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     campaign::{
-        account::CampaignState,
         run::{Claimed, Instruction},
         store::{Claim, Store},
     },
@@ -118,23 +117,16 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
     async fn admit(&mut self, leave: &watch::Receiver<bool>) -> Found {
         self.next = None;
         let worker = self.worker;
-        let listed = self.persist.once(worker.store.list()).await;
-        let Ok(mut campaigns) = listed else {
+        let Ok(mut active) = self.persist.once(worker.store.active()).await else {
             self.again_after(AGAIN);
             return Found::Work;
         };
-        campaigns.retain(|campaign| self.only.is_none_or(|only| campaign.id == only));
-        let is_active = |state| state == CampaignState::Active;
-        let found = match self.only {
-            Some(_) if !campaigns.iter().any(|campaign| is_active(campaign.state)) => Found::NoMore,
-            _ => Found::Work,
-        };
-        campaigns.retain(|campaign| is_active(campaign.state) && campaign.waiting > 0);
-        campaigns.sort_by_key(|campaign| campaign.id);
+        active.retain(|(campaign, _)| self.only.is_none_or(|only| *campaign == only));
+        let found = if self.only.is_some() && active.is_empty() { Found::NoMore } else { Found::Work };
         let mut held = None;
-        for campaign in campaigns {
+        for (campaign, _) in active.into_iter().filter(|(_, has_waiting)| *has_waiting) {
             while !*leave.borrow() {
-                let Some(names) = self.gates_of(campaign.id).await else {
+                let Some(names) = self.gates_of(campaign).await else {
                     self.again_after(AGAIN);
                     break;
                 };
@@ -150,7 +142,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                         break;
                     }
                 }
-                match self.persist.once(worker.store.claim(campaign.id, &worker.claimant)).await {
+                match self.persist.once(worker.store.claim(campaign, &worker.claimant)).await {
                     Ok(Claim::Run(claimed)) => self.begin(*claimed),
                     Ok(Claim::Nothing { next, .. }) => {
                         if let Some(next) = next {

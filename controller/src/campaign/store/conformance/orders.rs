@@ -32,6 +32,17 @@ pub(crate) async fn pause_and_resume(store: &impl Store, _: &TestClock) {
     );
 }
 
+pub(crate) async fn only_what_admits_is_active(store: &impl Store, _: &TestClock) {
+    let over = store.apply(&campaign(1, loose())).await.unwrap();
+    order(store, over, Order::Abort).await;
+    let paused = store.apply(&campaign(1, loose())).await.unwrap();
+    order(store, paused, Order::Pause).await;
+    let all_run = store.apply(&campaign(1, loose())).await.unwrap();
+    take(store, all_run).await;
+    let waits = store.apply(&campaign(1, loose())).await.unwrap();
+    assert_eq!(store.active().await.unwrap(), [(all_run, false), (waits, true)]);
+}
+
 pub(crate) async fn abort_waits_for_what_runs(store: &impl Store, _: &TestClock) {
     let id = store.apply(&campaign(3, loose())).await.unwrap();
     let running = take(store, id).await;

@@ -180,6 +180,10 @@ impl Store for SqliteStore {
         self.look(async |db, _| read::list(db).await).await
     }
 
+    async fn active(&self) -> Result<Vec<(i64, bool)>, Trouble> {
+        self.look(async |db, _| read::active(db).await).await
+    }
+
     async fn status(&self, campaign: i64) -> Result<Status, Trouble> {
         self.look(async |db, now| read::status(db, campaign, now).await).await
     }

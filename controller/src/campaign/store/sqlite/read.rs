@@ -39,6 +39,15 @@ pub(super) async fn list(db: &mut SqliteConnection) -> Result<Vec<Summary>, Faul
     Ok(all)
 }
 
+/// Those that admit.
+pub(super) async fn active(db: &mut SqliteConnection) -> Result<Vec<(i64, bool)>, Fault> {
+    let found = sqlx::query_as(
+        "SELECT c.id, EXISTS (SELECT 1 FROM run r WHERE r.campaign = c.id AND r.state = 'waiting') \
+         FROM campaign c WHERE c.state = 'active' ORDER BY c.id",
+    );
+    Ok(found.fetch_all(db).await?)
+}
+
 #[derive(FromRow)]
 struct CampaignRow {
     name: String,
