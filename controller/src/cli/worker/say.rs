@@ -30,7 +30,9 @@ impl Listener for Lines {
 
 fn status(said: &Said<'_>) -> Option<String> {
     match said {
-        Said::Begins(claimed) => Some(format!("Campaign {}: {} began", claimed.campaign, claimed.vm.name)),
+        Said::Begins(claimed) => {
+            Some(format!("Campaign {}: {} began", claimed.campaign, safe(&claimed.vm.name)))
+        }
         Said::Held(why) => Some(format!("Held: {}", safe(why))),
         Said::StoreTrouble(trouble) => Some(format!("The store does not answer: {}", safe(&trouble.text))),
         Said::Free | Said::StoreBack => Some("Carrying campaigns out".to_owned()),
@@ -44,23 +46,26 @@ fn line(said: &Said<'_>) -> Option<String> {
         Said::Recovered(runs) => Some(format!("{runs} runs of a worker before this one wait again")),
         Said::Begins(claimed) => Some(format!(
             "{}: begins (campaign {}, attempt {})",
-            claimed.vm.name, claimed.campaign, claimed.attempt
+            safe(&claimed.vm.name),
+            claimed.campaign,
+            claimed.attempt
         )),
         // Its end follows.
         Said::Turned(..) => None,
         Said::Ended(claimed, result) => {
             let why = result.text.as_deref().map(|text| format!(": {}", safe(text))).unwrap_or_default();
-            let name = &claimed.vm.name;
+            let name = safe(&claimed.vm.name);
             Some(format!(
                 "{name}: {}, {} came back{why}",
                 class(result.class),
                 iec_signed(result.freed_bytes())
             ))
         }
-        Said::PutBack(claimed, _, text) => Some(format!("{}: later: {}", claimed.vm.name, safe(text))),
-        Said::Dropped(claimed) => {
-            Some(format!("{}: its run is over or another worker's; nothing is counted", claimed.vm.name))
-        }
+        Said::PutBack(claimed, _, text) => Some(format!("{}: later: {}", safe(&claimed.vm.name), safe(text))),
+        Said::Dropped(claimed) => Some(format!(
+            "{}: its run is over or another worker's; nothing is counted",
+            safe(&claimed.vm.name)
+        )),
         Said::Held(why) => Some(format!("nothing is begun now: {}", safe(why))),
         Said::Free => Some("trims are begun again".to_owned()),
         Said::StoreTrouble(trouble) => {
