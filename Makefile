@@ -62,9 +62,10 @@ include packaging/package.mk
 .PHONY: bench
 bench: agent-static ## how large the agent is, in a real guest beside qemu-ga; how fast campaigns and their store are
 	@tests/setup demo
-	@$(QUICK) -p trimtab-tests --bin bench --bin bench-store --bin bench-campaign
+	@$(QUICK) -p trimtab-controller -p trimtab-tests --no-default-features --bin trimtab --bin bench --bin bench-store --bin bench-campaign --bin bench-kills
 	@$(TARGET)/$(TRIPLE)/quick/bench-store target/bench-store.json
 	@$(TARGET)/$(TRIPLE)/quick/bench-campaign
+	@$(TARGET)/$(TRIPLE)/quick/bench-kills
 	@$(TARGET)/$(TRIPLE)/quick/bench target/bench.json
 
 .PHONY: check

@@ -15,6 +15,7 @@ pub mod check;
 pub mod facts;
 pub mod fleet;
 pub mod frozen;
+pub mod killing;
 pub mod log;
 pub mod play;
 pub mod ports;

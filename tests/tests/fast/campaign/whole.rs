@@ -2,8 +2,10 @@
 
 use std::process::{Command, Output};
 
-use super::killed::Rig;
-use trimtab_tests::{programs, sim::punching::KEPT_BYTES};
+use trimtab_tests::{
+    programs,
+    sim::{killing::Rig, punching::KEPT_BYTES},
+};
 
 fn trimtab(rig: &Rig, words: &[&str]) -> Output {
     let mut command = Command::new(programs::trimtab().unwrap());
@@ -14,7 +16,7 @@ fn trimtab(rig: &Rig, words: &[&str]) -> Output {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_plan_to_report() {
-    let rig = Rig::new(5);
+    let rig = Rig::new(5).unwrap();
     let mut inventory = std::fs::read_to_string(rig.path("fleet.toml")).unwrap();
     inventory.push_str(&format!(
         "[[vm]]\nname = \"silent\"\nagent = \"unix:{}\"\n[[vm.disk]]\nimage = \"{}\"\nformat = \"raw\"\n",
