@@ -13,6 +13,7 @@ pub mod identity;
 pub mod live;
 pub mod mounts;
 mod origin;
+pub mod pressure;
 pub mod stack;
 pub mod survey;
 pub mod system;

@@ -105,7 +105,8 @@ mod tests {
     const DISK: DevNum = DevNum { major: 8, minor: 0 };
 
     fn counters(discarded_bytes: Option<u64>, in_flight: u64) -> DiskCounters {
-        DiskCounters { discarded_bytes, written_bytes: Some(4096), in_flight: Some(in_flight) }
+        let in_flight = Some(in_flight);
+        DiskCounters { discarded_bytes, written_bytes: Some(4096), in_flight, ..DiskCounters::default() }
     }
 
     /// A disk that is read once for its baseline and once for each of the others.

@@ -16,6 +16,7 @@ mod feed;
 pub(crate) mod open;
 pub(crate) mod plan;
 pub mod report;
+mod rhythm;
 mod run;
 mod slot;
 mod turn;

@@ -55,9 +55,15 @@ pub(super) fn plan(order: &Order, survey: &Survey, kernel: &Release) -> Result<V
             }
         }
         let min_extent = target.map_or(order.min_extent, |t| t.min_extent);
-        planned.push(planned_one(order, fs, min_extent, skip, kernel));
+        planned.push(planned_one(order, fs, (min_extent, granularity(survey, fs)), skip, kernel));
     }
     Ok(planned)
+}
+
+/// The kernel raises every smallest extent to that of the device.
+fn granularity(survey: &Survey, fs: &Filesystem) -> u64 {
+    let device = survey.devices.iter().find(|device| Some(device.id) == fs.device);
+    device.and_then(|device| device.discard.granularity).unwrap_or(0)
 }
 
 fn not_asked() -> Skip {
@@ -67,7 +73,7 @@ fn not_asked() -> Skip {
 fn planned_one(
     order: &Order,
     fs: &Filesystem,
-    min_extent: u64,
+    (min_extent, granularity): (u64, u64),
     skip: Option<Skip>,
     kernel: &Release,
 ) -> Planned {
@@ -78,6 +84,7 @@ fn planned_one(
         device: fs.device,
         size: fs.size.unwrap_or(0),
         min_extent,
+        least_extent: min_extent.max(granularity),
         pace: order.pace,
         again: order.again,
     });

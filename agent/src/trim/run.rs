@@ -337,7 +337,7 @@ impl Run {
                 // Nobody waits any more where the turn was stopped meanwhile.
                 let _ = counted.send(());
             }
-            Note::Passed { range, claimed } => slot.passed(range.len, claimed),
+            Note::Passed { bytes, claimed } => slot.passed(bytes, claimed),
             Note::Stopping => slot.planned.run.state = FilesystemState::Stopping,
             Note::Over(ended) => {
                 slot.finish(ended, now);

@@ -13,22 +13,19 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     task, time,
 };
-use trimtab_proto::words::{FailureKind, Pace};
+use trimtab_proto::words::{ClaimKind, FailureKind, Pace};
 
 use super::{
     child::{self, Worker},
-    open,
+    open, plan,
     report::Failure,
+    rhythm::Rhythm,
 };
 use crate::{
-    kernel::{
-        fitrim::{self, Range},
-        geometry::Groups,
-    },
+    kernel::{fitrim, geometry::Groups},
     kernels::Release,
     model::DevNum,
-    pace,
-    ranges::{self, Cut},
+    ranges::{self, Call, Cut, Ranges},
     sys::Roots,
     worker::{Answer, Order},
 };
@@ -48,7 +45,10 @@ pub(super) struct Job {
     pub(super) fs_type: String,
     pub(super) device: Option<DevNum>,
     pub(super) size: u64,
+    /// What FITRIM is asked for.
     pub(super) min_extent: u64,
+    /// What it keeps to: no less than the device's granularity.
+    pub(super) least_extent: u64,
     pub(super) pace: Pace,
     pub(super) again: bool,
 }
@@ -79,7 +79,7 @@ pub(super) enum Note {
     /// No range is handed out before `counted` says that they were: the discards of the first one count too.
     Ready { total: Option<u64>, counted: oneshot::Sender<()> },
     /// A range is done.
-    Passed { range: Range, claimed: u64 },
+    Passed { bytes: u64, claimed: u64 },
     /// The worker was killed.
     Stopping,
     /// The worker is gone; nothing follows.
@@ -205,9 +205,10 @@ impl Turn {
             Ok(_) | Err(_) => return Leave::WorkerDied,
         }
         let cut = Cut::of(&self.job.fs_type, groups, &self.house.kernel);
-        let step = pace::step(self.job.pace, cut.total().unwrap_or(0));
+        let mut rhythm = Rhythm::new(&self.house, &self.job, cut.total());
         let (counted, when_counted) = oneshot::channel();
-        self.tell(Note::Ready { total: cut.total().filter(|_| step.bytes.is_some()), counted });
+        let is_one_call = matches!((cut, rhythm.step()), (Cut::Nowhere, _) | (Cut::Groups(_), None));
+        self.tell(Note::Ready { total: cut.total().filter(|_| !is_one_call), counted });
         // An error means that the run is gone, and this turn with it.
         let _ = when_counted.await;
 
@@ -222,16 +223,16 @@ impl Turn {
             }
             _ => None,
         };
-        let mut first = true;
-        for range in ranges::ranges(cut, step.bytes) {
-            if !first {
-                time::sleep(step.pause).await;
-            }
-            first = false;
+        let echoes = plan::claim_kind(&self.job.fs_type, &self.house.kernel) == ClaimKind::RangeEcho;
+        let mut ranges = Ranges::new(cut, self.job.least_extent);
+        let mut rest = Duration::ZERO;
+        while let Some(Call { range, passes }) = ranges.next(rhythm.step()) {
+            time::sleep(rest).await;
             // Err: the run is gone, and `stopped` sees that too.
             if self.control.wait_for(|c| *c != Control::Pause).await.is_err() {
                 return Leave::Stopped;
             }
+            let begun = rhythm.begin();
             if let Some((range, min_extent)) = arming {
                 match call(worker, Order::Trim { range, min_extent }).await {
                     Ok(_) => {}
@@ -239,9 +240,14 @@ impl Turn {
                 }
             }
             match call(worker, Order::Trim { range, min_extent: self.job.min_extent }).await {
-                Ok(claimed) => self.tell(Note::Passed { range, claimed }),
+                // What only echoes the range echoes what reaches back into the one before, too.
+                Ok(claimed) if echoes => {
+                    self.tell(Note::Passed { bytes: passes, claimed: claimed.min(passes) })
+                }
+                Ok(claimed) => self.tell(Note::Passed { bytes: passes, claimed }),
                 Err(leave) => return leave,
             }
+            rest = rhythm.done(&begun, passes).await;
         }
         Leave::Finished
     }
