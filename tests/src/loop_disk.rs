@@ -60,6 +60,7 @@ impl Filesystem {
 pub struct LoopDisk {
     directory: PathBuf,
     device: String,
+    options: String,
     _keeper: Keeper,
 }
 
@@ -84,9 +85,24 @@ impl LoopDisk {
         fs::create_dir(&mount)?;
         fs::File::create(&image)?.set_len(size_bytes)?;
         run(&format!("{} '{}' >&2", filesystem.mkfs(), image.display()))?;
-        run(&format!("mount -o loop,{options} '{}' '{}'", image.display(), mount.display()))?;
+        let mut disk =
+            Self { directory, device: String::new(), options: options.to_owned(), _keeper: keeper };
+        disk.mount_again()?;
+        Ok(disk)
+    }
+
+    /// Unmounts it; the loop device goes with that.
+    pub fn unmount(&mut self) -> Result<()> {
+        run(&format!("umount '{}'", self.path().display())).map(drop)
+    }
+
+    /// Mounts it after [`Self::unmount`], on whatever loop device is free.
+    pub fn mount_again(&mut self) -> Result<()> {
+        let (image, mount) = (self.image(), self.path());
+        run(&format!("mount -o loop,{} '{}' '{}'", self.options, image.display(), mount.display()))?;
         let device = run(&format!("findmnt -n -o SOURCE --mountpoint '{}'", mount.display()))?;
-        Ok(Self { directory, device: device.trim().to_owned(), _keeper: keeper })
+        self.device = device.trim().to_owned();
+        Ok(())
     }
 
     /// Where it is mounted.

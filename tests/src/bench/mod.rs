@@ -5,6 +5,7 @@
 
 mod memory;
 mod ours;
+pub mod pace;
 mod qemu_ga;
 mod report;
 pub mod store;

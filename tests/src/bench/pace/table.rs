@@ -1,0 +1,170 @@
+//! The figures as a Markdown table and as JSON: medians over the rounds, and ratios to fstrim's.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::tool::Tool;
+use super::writer::percentile;
+use crate::MIB;
+
+/// What one trim was.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) tool: Tool,
+    /// From the start of the program to the last discard done.
+    pub(super) wall: Duration,
+    pub(super) freed_bytes: u64,
+    pub(super) discards: u64,
+    pub(super) cpu: Duration,
+    /// The writer's fsyncs before it, sorted.
+    pub(super) before: Vec<Duration>,
+    /// And meanwhile.
+    pub(super) during: Vec<Duration>,
+}
+
+/// All runs on one filesystem.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) filesystem: &'static str,
+    pub(super) runs: Vec<Run>,
+}
+
+/// One tool's medians.
+struct Row {
+    tool: Tool,
+    rounds: usize,
+    wall: f64,
+    freed_mib: f64,
+    discards: f64,
+    cpu: f64,
+    p50: f64,
+    p99: f64,
+    worst: f64,
+    worst_of_all: f64,
+    syncs_per_second: f64,
+}
+
+impl Rows {
+    fn row(&self, tool: Tool) -> Option<Row> {
+        let runs: Vec<&Run> = self.runs.iter().filter(|run| run.tool == tool).collect();
+        let of = |value: fn(&Run) -> f64| median(runs.iter().map(|run| value(run)).collect());
+        (!runs.is_empty()).then(|| Row {
+            tool,
+            rounds: runs.len(),
+            wall: of(|run| run.wall.as_secs_f64()),
+            freed_mib: of(|run| mib(run.freed_bytes)),
+            discards: of(|run| count(run.discards)),
+            cpu: of(|run| run.cpu.as_secs_f64()),
+            p50: of(|run| millis(percentile(&run.during, 50))),
+            p99: of(|run| millis(percentile(&run.during, 99))),
+            worst: of(|run| millis(percentile(&run.during, 100))),
+            worst_of_all: runs.iter().map(|run| millis(percentile(&run.during, 100))).fold(0.0, f64::max),
+            syncs_per_second: of(|run| per_second(&run.during, run.wall)),
+        })
+    }
+
+    /// The writer alone: p50, p99 and worst, as medians over all rounds of all tools.
+    fn baseline(&self) -> [f64; 3] {
+        [50, 99, 100].map(|percent| {
+            median(self.runs.iter().map(|run| millis(percentile(&run.before, percent))).collect())
+        })
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        Tool::ALL.into_iter().filter_map(|tool| self.row(tool)).collect()
+    }
+
+    /// Its part of the table.
+    pub(super) fn markdown(&self) -> String {
+        let [p50, p99, worst] = self.baseline();
+        let rows = self.rows();
+        let fstrim = rows.iter().find(|row| row.tool == Tool::Fstrim);
+        let mut text = format!(
+            "| {} | the writer alone | | | | {p50:.1} | {p99:.1} | {worst:.0} | | |\n",
+            self.filesystem
+        );
+        for row in &rows {
+            let to = |value: fn(&Row) -> f64| match fstrim {
+                Some(fstrim) if value(fstrim) > 0.0 => format!("{:.2}", value(row) / value(fstrim)),
+                _ => "–".to_owned(),
+            };
+            text.push_str(&format!(
+                "| {} | {} | {:.1} ({}) | {:.0} ({}) | {:.2} | {:.1} | {:.1} | {:.0} ({}) | {:.0} | {:.0} |\n",
+                self.filesystem,
+                row.tool.name(),
+                row.wall,
+                to(|row| row.wall),
+                row.freed_mib,
+                to(|row| row.freed_mib),
+                row.cpu,
+                row.p50,
+                row.p99,
+                row.worst,
+                to(|row| row.worst),
+                row.worst_of_all,
+                row.syncs_per_second,
+            ));
+        }
+        text
+    }
+
+    /// The same, for programs.
+    pub(super) fn json(&self) -> Value {
+        let [p50, p99, worst] = self.baseline();
+        let rows: Vec<Value> = self
+            .rows()
+            .iter()
+            .map(|row| {
+                json!({
+                    "tool": row.tool.name(), "rounds": row.rounds, "wall_secs": row.wall,
+                    "freed_mib": row.freed_mib, "discards": row.discards, "cpu_secs": row.cpu,
+                    "fsync_p50_ms": row.p50, "fsync_p99_ms": row.p99, "fsync_worst_ms": row.worst,
+                    "fsync_worst_of_all_ms": row.worst_of_all, "fsyncs_per_second": row.syncs_per_second,
+                })
+            })
+            .collect();
+        json!({
+            "filesystem": self.filesystem,
+            "alone": { "fsync_p50_ms": p50, "fsync_p99_ms": p99, "fsync_worst_ms": worst },
+            "tools": rows,
+        })
+    }
+}
+
+/// The head of the table that [`Rows::markdown`] adds to.
+pub(super) const HEAD: &str = "\
+| | | wall, s | freed, MiB | CPU, s | fsync p50, ms | p99 | worst | worst of all | fsyncs/s |
+|---|---|---|---|---|---|---|---|---|---|
+";
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len().div_euclid(2);
+    let upper = values.get(middle).copied().unwrap_or_default();
+    match values.len().checked_rem(2) {
+        Some(0) => (upper + values.get(middle.saturating_sub(1)).copied().unwrap_or(upper)) / 2.0,
+        _ => upper,
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn mib(bytes: u64) -> f64 {
+    count(bytes.div_euclid(MIB))
+}
+
+/// Exact below 2^32, far above what is counted here.
+fn count(number: u64) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+fn per_second(syncs: &[Duration], wall: Duration) -> f64 {
+    if wall.is_zero() {
+        0.0
+    } else {
+        count(u64::try_from(syncs.len()).unwrap_or(u64::MAX)) / wall.as_secs_f64()
+    }
+}
