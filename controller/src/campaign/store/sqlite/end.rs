@@ -4,6 +4,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     claim::fence,
+    close::{aborted, note},
     fault::Fault,
     settle,
     words::{figure, json, micros, noun, signed, word},
@@ -51,8 +52,7 @@ async fn turn(
         Some(result) => format!("fence {own} came too late: {}", said(result)?),
         None => format!("fence {own} came too late"),
     };
-    settle::note(db, now, (Some(campaign), Some(claimed.run)), "fenced", "a former worker", &text, result)
-        .await?;
+    note(db, now, (Some(campaign), Some(claimed.run)), "fenced", "a former worker", &text, result).await?;
     Ok(Err(Counted::Fenced))
 }
 
@@ -138,7 +138,7 @@ async fn end(
     now: i64,
 ) -> Result<(), Fault> {
     let of = (Some(claimed.campaign), Some(claimed.run));
-    let event = settle::note(db, now, of, "counted", &turn.worker, &said(result)?, Some(result)).await?;
+    let event = note(db, now, of, "counted", &turn.worker, &said(result)?, Some(result)).await?;
     sqlx::query(
         "UPDATE run SET state = 'done', settled = fence, agent_run = NULL, baseline = NULL, stage = NULL, \
          class = $2, layer = $3, result = $4, ended = $5, end_event = $6 WHERE id = $1",
@@ -175,7 +175,7 @@ pub(super) async fn later(
             (None, true) => format!("{}; what its last turn freed is not known", later.text),
             _ => later.text.clone(),
         };
-        let aborted = RunResult { disks, text: Some(text), ..settle::aborted() };
+        let aborted = RunResult { disks, text: Some(text), ..aborted() };
         end(db, claimed, &turn, &aborted, now).await?;
         return Ok(Counted::Counted);
     }
@@ -210,7 +210,7 @@ pub(super) async fn later(
         None => later.text.clone(),
     };
     let of = (Some(claimed.campaign), Some(claimed.run));
-    settle::note(db, now, of, "later", &turn.worker, &text, later.done.as_ref()).await?;
+    note(db, now, of, "later", &turn.worker, &text, later.done.as_ref()).await?;
     settle::settle(db, claimed.campaign, later.done.as_ref().map(|done| (claimed, done)), now).await?;
     Ok(Counted::Counted)
 }

@@ -4,6 +4,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     claim::fence,
+    close::note,
     fault::Fault,
     settle,
     words::{count, integer, json},
@@ -102,7 +103,7 @@ pub(super) async fn recover(db: &mut SqliteConnection, by: &Claimant, now: i64) 
     for &(run, campaign) in &orphans {
         settle::put_back(db, run, now).await?;
         let text = "its worker is gone; it waits again";
-        settle::note(db, now, (Some(campaign), Some(run)), "recovered", &by.worker, text, None).await?;
+        note(db, now, (Some(campaign), Some(run)), "recovered", &by.worker, text, None).await?;
         settle::settle(db, campaign, None, now).await?;
     }
     seen(db, by, None, now).await?;

@@ -4,15 +4,23 @@
 //! until it is committed; a commit is on the disk (`synchronous = FULL`). Readers have a connection of their own and
 //! never wait for a writer (write-ahead log). What decides is not here but in `room`, `hours`, `ramp` and `budget`.
 
+#[path = "../sql/apply.rs"]
 mod apply;
 mod claim;
+#[path = "../sql/close.rs"]
+mod close;
 mod end;
 mod fault;
 mod lease;
+#[path = "../sql/look.rs"]
+mod look;
 mod open;
+#[path = "../sql/order.rs"]
 mod order;
+#[path = "../sql/read.rs"]
 mod read;
 mod settle;
+#[path = "../sql/words.rs"]
 mod words;
 
 #[cfg(test)]
@@ -37,6 +45,9 @@ use crate::{
     },
     model::trouble::Trouble,
 };
+
+/// What the sources of `../sql` speak to here: they are the same for every engine.
+use sqlx::SqliteConnection as Connection;
 
 /// Tells the time, in microseconds since 1970, UTC.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;

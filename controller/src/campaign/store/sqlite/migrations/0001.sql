@@ -96,7 +96,7 @@ CREATE TABLE run (
 CREATE INDEX run_running ON run (host) WHERE state = 'running';
 CREATE INDEX run_waiting ON run (campaign, host, lane, position) WHERE state = 'waiting';
 CREATE INDEX run_until ON run (campaign, not_before) WHERE state = 'waiting';
-CREATE INDEX run_admitted ON run (campaign, state) WHERE admitted = 1;
+CREATE INDEX run_admitted ON run (campaign, state) WHERE admitted;
 CREATE INDEX run_ended ON run (campaign, class, end_event) WHERE state = 'done';
 CREATE INDEX run_duration ON run (duration) WHERE class IN ('reclaimed', 'already_compact', 'held', 'not_measurable');
 

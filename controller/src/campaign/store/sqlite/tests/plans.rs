@@ -30,13 +30,13 @@ async fn a_claim_walks_its_index() {
         ),
         (
             "what failed",
-            explain!(db, settle::FAILED),
+            explain!(db, look::FAILED),
             "SEARCH run USING INDEX run_ended (campaign=? AND class=? AND end_event>?)",
         ),
-        ("what is open", explain!(db, settle::OPEN), "SCAN run USING INDEX run_running"),
+        ("what is open", explain!(db, close::OPEN), "SCAN run USING INDEX run_running"),
         (
             "the ramp",
-            explain!(db, claim::BEGUN),
+            explain!(db, look::BEGUN),
             "SEARCH run USING INDEX run_admitted (campaign=? AND state=?)",
         ),
     ] {

@@ -1,12 +1,11 @@
 //! A person's orders. One that changes nothing is no error; one that cannot be meant is.
 
-use sqlx::SqliteConnection;
-
 use super::{
-    claim::campaign,
+    Connection,
+    close::{close, end_waiting, note},
     fault::Fault,
+    look::campaign,
     read,
-    settle::{end_waiting, note, settle},
     words::word,
 };
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
 };
 
 pub(super) async fn order(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: i64,
     order: &Order,
     who: &str,
@@ -33,7 +32,7 @@ pub(super) async fn order(
             to(db, id, Active, "resumed", who, now).await?;
             // A person has looked: what stopped it is history.
             sqlx::query(
-                "UPDATE campaign SET why = NULL, cancels = 0, since = (SELECT max(id) FROM event) WHERE id = $1",
+                "UPDATE campaign SET why = NULL, cancels = FALSE, since = (SELECT max(id) FROM event) WHERE id = $1",
             )
             .bind(id)
             .execute(&mut *db)
@@ -41,9 +40,12 @@ pub(super) async fn order(
         }
         (Order::Abort, Active | Paused | Stopped) => {
             to(db, id, Aborting, "aborting", who, now).await?;
-            sqlx::query("UPDATE campaign SET cancels = 1 WHERE id = $1").bind(id).execute(&mut *db).await?;
+            sqlx::query("UPDATE campaign SET cancels = TRUE WHERE id = $1")
+                .bind(id)
+                .execute(&mut *db)
+                .await?;
             end_waiting(db, id, now).await?;
-            settle(db, id, None, now).await?;
+            close(db, id, Aborting, now).await?;
         }
         (Order::Pause, Paused | Stopped)
         | (Order::Resume, Active)
@@ -60,7 +62,7 @@ pub(super) async fn order(
 }
 
 async fn to(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: i64,
     state: CampaignState,
     what: &str,

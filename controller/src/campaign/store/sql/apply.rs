@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::SqliteConnection;
-
 use super::{
+    Connection,
+    close::note,
     fault::Fault,
     words::{figure, json},
 };
@@ -17,7 +17,7 @@ use crate::{
     model::trouble::{Kind, Trouble},
 };
 
-pub(super) async fn apply(db: &mut SqliteConnection, new: &NewCampaign, now: i64) -> Result<i64, Fault> {
+pub(super) async fn apply(db: &mut Connection, new: &NewCampaign, now: i64) -> Result<i64, Fault> {
     check(new)?;
     let campaign: i64 = sqlx::query_scalar(
         "INSERT INTO campaign (name, state, who, plan, limits, total, applied) \
@@ -44,7 +44,7 @@ pub(super) async fn apply(db: &mut SqliteConnection, new: &NewCampaign, now: i64
     }
     caps(db, campaign, new).await?;
     let text = format!("{}: {} VMs", new.name, new.runs.len());
-    super::settle::note(db, now, (Some(campaign), None), "applied", &new.who, &text, None).await?;
+    note(db, now, (Some(campaign), None), "applied", &new.who, &text, None).await?;
     Ok(campaign)
 }
 
@@ -71,7 +71,7 @@ fn check(new: &NewCampaign) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn insert(db: &mut SqliteConnection, campaign: i64, new: &NewRun, now: i64) -> Result<(), Fault> {
+async fn insert(db: &mut Connection, campaign: i64, new: &NewRun, now: i64) -> Result<(), Fault> {
     let vm: i64 = sqlx::query_scalar(
         "INSERT INTO vm (host, name, uuid, seen) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (host, name, uuid) DO UPDATE SET seen = $4 RETURNING id",
@@ -108,7 +108,7 @@ async fn insert(db: &mut SqliteConnection, campaign: i64, new: &NewRun, now: i64
 }
 
 /// Each cap that the campaign has, by what it is for.
-async fn caps(db: &mut SqliteConnection, campaign: i64, new: &NewCampaign) -> Result<(), Fault> {
+async fn caps(db: &mut Connection, campaign: i64, new: &NewCampaign) -> Result<(), Fault> {
     let Limits { at_once, per_host, per_datastore, datastores, .. } = &new.limits;
     let mut caps = vec![(Scope::All, "", *at_once)];
     if let Some(per_host) = per_host {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use super::{
-    claim::{self, begun, campaign},
+    Connection,
     fault::Fault,
+    look::{self, begun, campaign},
     words::{count, datastores, noun, parsed, time, unsigned},
 };
 use crate::campaign::{
@@ -24,12 +25,12 @@ fn key(host: String, name: String, uuid: String) -> VmKey {
 }
 
 /// The number of the newest line of the history; 0 before the first.
-pub(super) async fn newest(db: &mut SqliteConnection) -> Result<i64, Fault> {
+pub(super) async fn newest(db: &mut Connection) -> Result<i64, Fault> {
     Ok(sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM event").fetch_one(db).await?)
 }
 
 /// All campaigns, newest first.
-pub(super) async fn list(db: &mut SqliteConnection) -> Result<Vec<Summary>, Fault> {
+pub(super) async fn list(db: &mut Connection) -> Result<Vec<Summary>, Fault> {
     let ids: Vec<i64> =
         sqlx::query_scalar("SELECT id FROM campaign ORDER BY id DESC").fetch_all(&mut *db).await?;
     let mut all = Vec::with_capacity(ids.len());
@@ -40,7 +41,7 @@ pub(super) async fn list(db: &mut SqliteConnection) -> Result<Vec<Summary>, Faul
 }
 
 /// Those that admit.
-pub(super) async fn active(db: &mut SqliteConnection) -> Result<Vec<(i64, bool)>, Fault> {
+pub(super) async fn active(db: &mut Connection) -> Result<Vec<(i64, bool)>, Fault> {
     let found = sqlx::query_as(
         "SELECT c.id, EXISTS (SELECT 1 FROM run r WHERE r.campaign = c.id AND r.state = 'waiting') \
          FROM campaign c WHERE c.state = 'active' ORDER BY c.id",
@@ -69,7 +70,7 @@ struct Sum {
 }
 
 /// One campaign in a few numbers.
-pub(super) async fn summary(db: &mut SqliteConnection, id: i64) -> Result<Summary, Fault> {
+pub(super) async fn summary(db: &mut Connection, id: i64) -> Result<Summary, Fault> {
     let row: Option<CampaignRow> =
         sqlx::query_as("SELECT name, state, why, applied, ended, total FROM campaign WHERE id = $1")
             .bind(id)
@@ -118,11 +119,11 @@ pub(super) async fn summary(db: &mut SqliteConnection, id: i64) -> Result<Summar
 }
 
 /// One campaign now.
-pub(super) async fn status(db: &mut SqliteConnection, id: i64, now: i64) -> Result<Status, Fault> {
+pub(super) async fn status(db: &mut Connection, id: i64, now: i64) -> Result<Status, Fault> {
     let summary = summary(db, id).await?;
     let of = campaign(db, id).await?;
-    let room = claim::room(db, id).await?;
-    let hours = claim::hours(db, id, now).await?;
+    let room = look::room(db, id).await?;
+    let hours = look::hours(db, id, now).await?;
     let (waiting, next) = waiting(db, &of, &room, hours, now).await?;
     let window: Option<(i64, i64)> = sqlx::query_as(
         r#"SELECT opens, closes FROM "window" WHERE campaign = $1 AND closes > $2 ORDER BY closes LIMIT 1"#,
@@ -145,8 +146,8 @@ pub(super) async fn status(db: &mut SqliteConnection, id: i64, now: i64) -> Resu
 
 /// What waits, by what for, and when the next may be tried where none may now.
 async fn waiting(
-    db: &mut SqliteConnection,
-    of: &claim::Campaign,
+    db: &mut Connection,
+    of: &look::Campaign,
     room: &Room,
     hours: Hours,
     now: i64,
@@ -167,7 +168,7 @@ async fn waiting(
     .bind(now)
     .fetch_all(&mut *db)
     .await?;
-    let bar = claim::bar(db, of, room).await?;
+    let bar = look::bar(db, of, room).await?;
     let stage = begun(db, of).await?.map_or(u32::MAX, |begun| ramp::room(&of.limits.ramp, of.total, begun));
     let mut waits = BTreeMap::new();
     let mut add = |wait: Wait, runs: i64| {
@@ -201,7 +202,7 @@ async fn waiting(
     Ok((waits, next))
 }
 
-async fn datastore_sums(db: &mut SqliteConnection, id: i64, room: &Room) -> Result<Vec<DatastoreSum>, Fault> {
+async fn datastore_sums(db: &mut Connection, id: i64, room: &Room) -> Result<Vec<DatastoreSum>, Fault> {
     let sums: Vec<(String, i64, i64, i64)> = sqlx::query_as(
         "SELECT d.datastore, count(*), count(r.class), CAST(sum(d.freed) AS BIGINT) \
          FROM run r JOIN run_datastore d ON d.run = r.id WHERE r.campaign = $1 \
@@ -225,7 +226,7 @@ async fn datastore_sums(db: &mut SqliteConnection, id: i64, room: &Room) -> Resu
     Ok(sums.collect())
 }
 
-async fn hosts(db: &mut SqliteConnection, id: i64) -> Result<Vec<HostRow>, Fault> {
+async fn hosts(db: &mut Connection, id: i64) -> Result<Vec<HostRow>, Fault> {
     let rows: Vec<(String, Option<i64>, Option<String>)> = sqlx::query_as(
         "SELECT r.host, h.seen, h.held FROM (SELECT DISTINCT host FROM run WHERE campaign = $1) AS r \
          LEFT JOIN host h ON h.id = r.host ORDER BY r.host",
@@ -293,19 +294,19 @@ const ROWS: &str = "SELECT r.id, r.host, v.name, v.uuid, r.state, r.place, r.fai
     FROM run r JOIN vm v ON v.id = r.vm WHERE r.campaign = $1 AND ($2 IS NULL OR r.state = $2) \
     ORDER BY CASE WHEN $2 IS NULL THEN r.position ELSE r.claimed END, r.id";
 
-async fn rows(db: &mut SqliteConnection, id: i64, state: Option<&str>) -> Result<Vec<RunRow>, Fault> {
+async fn rows(db: &mut Connection, id: i64, state: Option<&str>) -> Result<Vec<RunRow>, Fault> {
     let rows: Vec<Row> = sqlx::query_as(ROWS).bind(id).bind(state).fetch_all(db).await?;
     rows.into_iter().map(Row::noun).collect()
 }
 
 /// Each run of a campaign.
-pub(super) async fn runs(db: &mut SqliteConnection, id: i64) -> Result<Vec<RunRow>, Fault> {
+pub(super) async fn runs(db: &mut Connection, id: i64) -> Result<Vec<RunRow>, Fault> {
     campaign(db, id).await?;
     rows(db, id, None).await
 }
 
 /// The history of a campaign.
-pub(super) async fn events(db: &mut SqliteConnection, id: i64) -> Result<Vec<Event>, Fault> {
+pub(super) async fn events(db: &mut Connection, id: i64) -> Result<Vec<Event>, Fault> {
     campaign(db, id).await?;
     type Line = (i64, Option<i64>, Option<String>, String, String, String);
     let lines: Vec<Line> = sqlx::query_as(
@@ -322,7 +323,7 @@ pub(super) async fn events(db: &mut SqliteConnection, id: i64) -> Result<Vec<Eve
 }
 
 /// What is known of VMs beyond one campaign.
-pub(super) async fn vms(db: &mut SqliteConnection) -> Result<Vec<VmRow>, Fault> {
+pub(super) async fn vms(db: &mut Connection) -> Result<Vec<VmRow>, Fault> {
     type Line = (String, String, String, i64, Option<i64>, i64);
     let lines: Vec<Line> =
         sqlx::query_as("SELECT host, name, uuid, seen, proven, failed FROM vm ORDER BY host, name, uuid")
