@@ -105,16 +105,31 @@ impl Config {
             })?),
             None => file.io_pressure_percent,
         };
+        let metrics = match env("TRIMTAB_METRICS").map(PathBuf::from) {
+            Some(path) => Some(metrics(path)?),
+            None => file.metrics,
+        };
         Ok(Self {
             sources: Sources { file: inventory, connect, token: file.token },
             parallel,
             store,
-            metrics: file.metrics,
+            metrics,
             labels: file.labels,
             datastores: file.datastores,
             io_pressure_percent: pressure.unwrap_or(DEFAULT_IO_PRESSURE_PERCENT),
             gates: file.gates,
         })
+    }
+}
+
+/// As in the file: absolute, and of the ending that node_exporter reads.
+fn metrics(path: PathBuf) -> Result<PathBuf, Trouble> {
+    match path.is_absolute() && path.extension().is_some_and(|ending| ending == "prom") {
+        true => Ok(path),
+        false => {
+            let what = format!("TRIMTAB_METRICS: {path:?} is no absolute path that ends in .prom");
+            Err(Trouble::new(Kind::Config, what))
+        }
     }
 }
 

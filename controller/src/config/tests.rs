@@ -23,6 +23,23 @@ fn flags_then_environment_then_file_then_default() {
 }
 
 #[test]
+fn where_metrics_go() {
+    let merged = |env: Option<&str>, file: &str| {
+        let env = |name: &str| env.filter(|_| name == "TRIMTAB_METRICS").map(str::to_owned);
+        let merged = Config::merge(Flags::default(), env, File::parse(Path::new("/c"), file)?);
+        merged.map(|config| config.metrics)
+    };
+    let file = "metrics = \"/file.prom\"";
+    assert_eq!(merged(Some("/env.prom"), file), Ok(Some("/env.prom".into())));
+    assert_eq!(merged(None, file), Ok(Some("/file.prom".into())));
+    assert_eq!(merged(None, ""), Ok(None));
+    for wrong in ["env.prom", "/env.txt"] {
+        let trouble = merged(Some(wrong), file).unwrap_err();
+        assert!(trouble.kind == Kind::Config && trouble.text.contains("TRIMTAB_METRICS"), "{trouble}");
+    }
+}
+
+#[test]
 fn which_libvirt() {
     let merged = |flag: Option<&str>, env: Option<&str>, file: &str| {
         let flags = Flags { connect: flag.map(str::to_owned), ..Flags::default() };
