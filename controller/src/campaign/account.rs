@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -80,6 +80,9 @@ pub struct Status {
     pub hosts: Vec<HostRow>,
 }
 
+/// A worker that has said nothing for so long, by the store's clock, is not there: several heartbeats.
+pub const SILENT_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
 /// One host's worker, as it said itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HostRow {
@@ -89,6 +92,13 @@ pub struct HostRow {
     pub seen: Option<Timestamp>,
     /// What keeps it from admitting: a gate that is closed, and what that said.
     pub held: Option<String>,
+}
+
+impl HostRow {
+    /// Whether a worker was heard of lately.
+    pub fn has_worker(&self, now: Timestamp) -> bool {
+        self.seen.is_some_and(|seen| now.duration_since(seen) <= SILENT_AFTER)
+    }
 }
 
 /// One datastore's part in a campaign.

@@ -141,16 +141,38 @@ pub struct Later {
     pub why: Wait,
     /// One line.
     pub text: String,
-    /// What the turn did until then, to be counted now: a window's end, a partial run. `None`: nothing was begun, or
-    /// its result is still with the agent and is fetched by the same run id.
-    pub done: Option<RunResult>,
+    /// What the turn did until then.
+    pub did: Did,
+}
+
+/// What a turn did whose run goes back to wait.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Did {
+    /// Nothing: its guest was not called, or refused before anything was begun. Its baseline is given up.
+    Nothing,
+    /// That is still with the agent, and is fetched by the same run id.
+    Unknown,
+    /// This, to be counted now: a window's end, a partial run, a failure that is tried again.
+    This(RunResult),
+}
+
+impl Did {
+    /// What is to be counted, if it is known.
+    pub fn known(&self) -> Option<&RunResult> {
+        match self {
+            Self::This(result) => Some(result),
+            Self::Nothing | Self::Unknown => None,
+        }
+    }
 }
 
 /// What a run waits for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
-    /// Its turn: a cap is reached.
+    /// A worker: none is there on its host.
+    Worker,
+    /// Its turn: a cap is reached, or its worker is about to claim it.
     Room,
     /// The verdicts of the stage before.
     Ramp,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use trimtab_controller::campaign::limits::{Limits, Share};
 use trimtab_controller::campaign::run::{
-    Baseline, Claimed, Class, Counted, DiskResult, Later, NewRun, RunResult, VmKey, Wait,
+    Baseline, Claimed, Class, Counted, Did, DiskResult, Later, NewRun, RunResult, VmKey, Wait,
 };
 use trimtab_controller::campaign::store::sqlite::SqliteStore;
 use trimtab_controller::campaign::store::{Claim, Claimant, NewCampaign, Store};
@@ -64,7 +64,7 @@ async fn end(store: &SqliteStore, log: &mut File, claimed: &Claimed) -> Result<(
             after: Duration::ZERO,
             why: Wait::Retry,
             text: "the second turn".into(),
-            done: Some(result(10)),
+            did: Did::This(result(10)),
         };
         store.later(claimed, &later).await?
     } else {

@@ -15,7 +15,7 @@ use crate::{
     campaign::{
         classify::{Classified, Outlook, classify},
         retry::{self, Next, Tries},
-        run::{Claimed, Class, DiskResult, Later, RunResult, Wait},
+        run::{Claimed, Class, Did, DiskResult, Later, RunResult, Wait},
     },
     model::{image::Datastore, trouble::Trouble},
     trim::outcome::{DiskOutcome, TurnOutcome},
@@ -38,8 +38,6 @@ pub(super) struct Over<'a> {
     pub(super) turn: &'a Result<TurnOutcome, Trouble>,
     /// Why it was cancelled, if it was.
     pub(super) stop: Option<Stop>,
-    /// The store has a baseline of this claim's own.
-    pub(super) has_begun: bool,
     pub(super) took: Duration,
     /// What a lost run's disks came to by the host's own reading, where the turn could not say or its guest went on after it.
     pub(super) lost: Vec<DiskResult>,
@@ -62,14 +60,14 @@ impl Over<'_> {
                 after: Duration::ZERO,
                 why: waits_for(why),
                 text: stopped_text(why).to_owned(),
-                done: Some(result(class)),
+                did: Did::This(result(class)),
             }),
             // Cancelled before it was at its end, whatever the turn says of that.
             (outlook, Some(why)) => Ending::Later(Later {
                 after: Duration::ZERO,
                 why: waits_for(Some(why)),
                 text: stopped_text(Some(why)).to_owned(),
-                done: self.is_known(outlook).then(|| result(class_of(outlook))),
+                did: self.did(outlook, || result(class_of(outlook))),
             }),
             (outlook, None) => {
                 match retry::next(outlook, self.tries(), self.claimed.limits.retries, self.chance) {
@@ -78,7 +76,10 @@ impl Over<'_> {
                         after,
                         why,
                         text: classified.text.clone().unwrap_or_else(|| "it is tried again".to_owned()),
-                        done: (new_agent_run && self.is_known(outlook)).then(|| result(class_of(outlook))),
+                        did: match new_agent_run {
+                            true => self.did(outlook, || result(class_of(outlook))),
+                            false => Did::Unknown,
+                        },
                     }),
                 }
             }
@@ -101,13 +102,17 @@ impl Over<'_> {
         }
     }
 
-    /// Whether the agent's run of this claim has a known end, so that its account can be closed. A turn that could not even
-    /// look says nothing of an earlier call.
-    fn is_known(&self, outlook: Outlook) -> bool {
+    /// What the turn did, where its agent's run may have a known end, so that its account can be closed.
+    fn did(&self, outlook: Outlook, result: impl FnOnce() -> RunResult) -> Did {
         match self.turn {
             // There will be no one to fetch for whom a person has sent away.
-            Ok(_) => !matches!(outlook, Outlook::Fetch(_)) || self.stop == Some(Stop::Ordered),
-            Err(_) => self.claimed.baseline.is_none() && self.has_begun,
+            Ok(_) if !matches!(outlook, Outlook::Fetch(_)) || self.stop == Some(Stop::Ordered) => {
+                Did::This(result())
+            }
+            // It could not even look, or was refused before anything began.
+            Err(_) if self.claimed.baseline.is_none() => Did::Nothing,
+            // That says nothing of an earlier call.
+            Ok(_) | Err(_) => Did::Unknown,
         }
     }
 

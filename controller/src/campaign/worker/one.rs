@@ -63,18 +63,21 @@ impl<S: Store, V: Vms> One<S, V> {
             // Its guest may go on alone for so long; until then it has its place under every cap.
             tokio::time::sleep(TrimOptions::default().linger.saturating_add(MOMENT)).await;
         }
-        let baseline = keeper.kept().or(self.claimed.baseline.clone());
+        let earlier = self.claimed.baseline.clone();
+        let baseline = match (is_unknown, &turn) {
+            (true, _) => keeper.kept().or(earlier),
+            // Nothing was begun by this claim: what is gone since its own baseline others have freed.
+            (false, Err(_)) => earlier,
+            (false, Ok(_)) => None,
+        };
         let lost = match (&reached, baseline) {
-            (Ok(reached), Some(baseline)) if is_unknown || turn.is_err() => {
-                self.lost(reached, &baseline).await
-            }
+            (Ok(reached), Some(baseline)) => self.lost(reached, &baseline).await,
             _ => Vec::new(),
         };
         let over = Over {
             claimed: &self.claimed,
             turn: &turn,
             stop: self.switch.stopped(),
-            has_begun: keeper.kept().is_some(),
             took: began.elapsed(),
             lost,
             chance: chance(),

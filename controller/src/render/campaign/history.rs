@@ -1,12 +1,16 @@
 //! A line of a campaign's history: when, who or whose, what.
 
-use crate::{campaign::account::Event, guest::text::safe, render::campaign::words::at};
+use jiff::tz::TimeZone;
 
-/// "2026-11-22 03:12 UTC  web-12  counted: reclaimed 19.4 GiB".
+use crate::{campaign::account::Event, guest::text::safe};
+
+/// "2026-11-22 03:12:09 UTC  web-12  counted: reclaimed 19.4 GiB": to the second, so that the lines of two VMs, and of
+/// the host's journal, can be laid side by side.
 pub fn line(event: &Event) -> String {
     let about = event.vm.as_deref().map_or_else(|| format!("by {}", safe(&event.who)), safe);
     let text = if event.text.is_empty() { String::new() } else { format!(": {}", safe(&event.text)) };
-    format!("{}  {about}  {}{text}", at(event.at), event.what)
+    let at = event.at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M:%S UTC");
+    format!("{at}  {about}  {}{text}", event.what)
 }
 
 #[cfg(test)]
@@ -25,7 +29,7 @@ mod tests {
             who: "worker".to_owned(),
             text: "reclaimed 19.4 GiB".to_owned(),
         };
-        assert_eq!(line(&event), "2026-11-22 03:12 UTC  web\\x1b-12  counted: reclaimed 19.4 GiB");
+        assert_eq!(line(&event), "2026-11-22 03:12:00 UTC  web\\x1b-12  counted: reclaimed 19.4 GiB");
         let event = Event {
             vm: None,
             what: "paused".to_owned(),
@@ -33,6 +37,6 @@ mod tests {
             text: String::new(),
             ..event
         };
-        assert_eq!(line(&event), "2026-11-22 03:12 UTC  by root  paused");
+        assert_eq!(line(&event), "2026-11-22 03:12:00 UTC  by root  paused");
     }
 }

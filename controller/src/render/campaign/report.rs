@@ -16,6 +16,7 @@ use crate::{
     layers::Layer,
     model::trouble::Kind,
     render::{
+        COLUMNS,
         list::{plain_table, printed},
         size::{iec, iec_signed},
         wrap::wrap,
@@ -151,21 +152,17 @@ fn by_vm(runs: &[RunRow], all: bool) -> String {
     let mut rows: Vec<&RunRow> = runs.iter().collect();
     rows.sort_by_key(|run| (Reverse(run.freed_bytes), Reverse(held(run)), run.run));
     let shown = if all { rows.len() } else { MOST_VMS };
+    let mut table = plain_table(&["VM", "END", "FREED", "HELD", "EXPECTED"]);
+    for run in rows.iter().take(shown) {
+        table.add_row(row(run));
+    }
+    let widths = table.column_max_content_widths();
+    let others =
+        widths.iter().fold(0_usize, |sum, width| sum.saturating_add((*width).into()).saturating_add(2));
+    let room = COLUMNS.saturating_sub(others).max(LEAST_WHY);
     let mut table = plain_table(&["VM", "END", "FREED", "HELD", "EXPECTED", "WHY"]);
     for run in rows.iter().take(shown) {
-        let end = match (&run.result, run.state) {
-            (Some(result), _) => class(result.class),
-            (None, RunState::Running) => "running",
-            (None, _) => "waiting",
-        };
-        table.add_row([
-            safe_within(&run.vm.name, NAME),
-            end.to_owned(),
-            iec_signed(run.freed_bytes),
-            iec(held(run)),
-            iec(run.expected_bytes),
-            safe_within(&why(run), WHY),
-        ]);
+        table.add_row(row(run).into_iter().chain([safe_within(&why(run), room)]));
     }
     for column in table.column_iter_mut().skip(2).take(3) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -177,13 +174,29 @@ fn by_vm(runs: &[RunRow], all: bool) -> String {
     out
 }
 
-/// What is left of the line for the reason, beside five columns of their usual widths.
-const WHY: usize = 20;
+/// All of a VM's line but the reason.
+fn row(run: &RunRow) -> [String; 5] {
+    let end = match (&run.result, run.state) {
+        (Some(result), _) => class(result.class),
+        (None, RunState::Running) => "running",
+        (None, _) => "waiting",
+    };
+    [
+        safe_within(&run.vm.name, NAME),
+        end.to_owned(),
+        iec_signed(run.freed_bytes),
+        iec(held(run)),
+        iec(run.expected_bytes),
+    ]
+}
+
+/// The reason has what the other columns leave of a line, and never less than this.
+const LEAST_WHY: usize = 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::{COLUMNS, campaign::samples};
+    use crate::render::campaign::samples;
 
     fn plain(runs: &[RunRow], all: bool) -> String {
         let status = samples::status();
@@ -193,7 +206,13 @@ mod tests {
 
     #[test]
     fn the_biggest_first_and_every_reason() {
-        let report = plain(&samples::runs(), false);
+        let mut runs = samples::runs();
+        let told = "sda: drive: the guest sent discards and QEMU passed none on to the image";
+        if let Some(result) = runs[3].result.as_mut() {
+            result.text = Some(told.to_owned());
+        }
+        let report = plain(&runs, false);
+        assert!(report.contains("  sda: drive: the guest sent discards and QEMU pass…"), "{report}");
         assert!(report.lines().all(|line| line.chars().count() <= COLUMNS), "{report}");
         let at = |text: &str| report.find(text).unwrap_or_else(|| panic!("{text}\n{report}"));
         assert!(at("web-12") < at("web-13"), "{report}");

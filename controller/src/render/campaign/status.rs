@@ -1,7 +1,7 @@
 //! `trimtab campaign status`: one screen. What came of it so far, what runs, what waits and why, what to do next.
 
 use comfy_table::CellAlignment;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::words::{at, between, classes, styled_state, sums, vms, wait};
 use crate::{
@@ -20,8 +20,6 @@ const MOST_ROWS: usize = 8;
 const NAME: usize = 24;
 const STAGE: usize = 36;
 const DATASTORE: usize = 48;
-/// A worker that says nothing for so long is not there: several heartbeats.
-const SILENT: SignedDuration = SignedDuration::from_secs(60);
 
 /// The whole screen, as of `now`.
 pub fn screen(status: &Status, now: Timestamp) -> String {
@@ -148,12 +146,11 @@ fn workers(status: &Status, now: Timestamp) -> String {
     let mut out = String::new();
     for host in &status.hosts {
         let name = safe_within(&host.host, NAME);
-        let seen = host.seen.map(|seen| (seen, now.duration_since(seen)));
-        let text = match (seen, &host.held) {
+        let text = match (host.seen, &host.held) {
             (None, _) => {
                 format!("no worker has been on host {name} yet: systemctl start trimtab-worker there")
             }
-            (Some((seen, silent)), _) if silent > SILENT => format!(
+            (Some(seen), _) if !host.has_worker(now) => format!(
                 "the worker on host {name} was heard of last {} ago: systemctl status trimtab-worker there",
                 between(seen, now)
             ),

@@ -58,6 +58,7 @@ pub(crate) fn class(class: Class) -> &'static str {
 /// What so many runs wait for: "80 for room".
 pub(super) fn wait(wait: Wait) -> &'static str {
     match wait {
+        Wait::Worker => "for a worker",
         Wait::Room => "for room",
         Wait::Ramp => "for the verdicts of those before",
         Wait::Budget => "for the ends of what runs (strict)",
@@ -79,10 +80,14 @@ pub(super) fn classes(done: &BTreeMap<Class, u32>) -> String {
     parts.join(" · ")
 }
 
+/// Less than this that is held is not worth a word.
+const HELD_WORTH_A_WORD: u64 = 1 << 20;
+
 /// "812.4 GiB of about 3.1 TiB expected came back, 20.0 GiB is held".
 pub(super) fn sums(summary: &Summary) -> String {
     let held = match summary.held_bytes {
-        0 => String::new(),
+        // A few extents that are too small to discard are no news.
+        0..HELD_WORTH_A_WORD => String::new(),
         held => format!(", {} is held", iec(held)),
     };
     format!(
@@ -119,8 +124,10 @@ pub(super) fn why(row: &RunRow) -> String {
     let Some(result) = &row.result else {
         return row.wait.as_ref().map(|(_, _, text)| safe(text)).unwrap_or_default();
     };
-    let layer = result.layer.map(|layer| format!("{}: ", layer.as_str()));
     let text = result.text.as_deref().map(safe).unwrap_or_default();
+    let layer = result.layer.map(|layer| format!("{}: ", layer.as_str()));
+    // A verdict's reason mostly names its layer itself.
+    let layer = layer.filter(|layer| !text.contains(layer.as_str()));
     match (layer, text.is_empty()) {
         (Some(layer), false) => format!("{layer}{text}"),
         (Some(layer), true) => layer.trim_end_matches(": ").to_owned(),

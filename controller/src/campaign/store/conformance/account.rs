@@ -99,13 +99,16 @@ pub(crate) async fn vms_outlive_campaigns(store: &impl Store, clock: &TestClock)
     assert_eq!((vm.failed_in_a_row, vm.proven), (0, Some(at(300))));
 }
 
-pub(crate) async fn what_waits_for_what(store: &impl Store, _: &TestClock) {
+pub(crate) async fn what_waits_for_what(store: &impl Store, clock: &TestClock) {
     let id = store.apply(&campaign(5, Limits { at_once: n(2), ..loose() })).await.unwrap();
     let first = take(store, id).await;
     store.later(&first, &later(Wait::Guard, 60)).await.unwrap();
     let second = take(store, id).await;
     store.later(&second, &later(Wait::Retry, 30)).await.unwrap();
     take(store, id).await;
+    let waits: Vec<_> = store.status(id).await.unwrap().waiting.into_iter().collect();
+    assert_eq!(waits, [(Wait::Worker, 4)], "none has said that it is there");
+    store.heartbeat(&worker(), None, &[]).await.unwrap();
     let status = store.status(id).await.unwrap();
     let waits: Vec<_> = status.waiting.into_iter().collect();
     assert_eq!(waits, [(Wait::Room, 2), (Wait::Guard, 1), (Wait::Retry, 1)]);
@@ -115,6 +118,10 @@ pub(crate) async fn what_waits_for_what(store: &impl Store, _: &TestClock) {
     store.order(id, &Order::Pause, "ops@h").await.unwrap();
     let waits: Vec<_> = store.status(id).await.unwrap().waiting.into_iter().collect();
     assert_eq!(waits, [(Wait::Campaign, 4)]);
+    store.order(id, &Order::Resume, "ops@h").await.unwrap();
+    clock.to(at(61));
+    let waits: Vec<_> = store.status(id).await.unwrap().waiting.into_iter().collect();
+    assert_eq!(waits, [(Wait::Worker, 4)], "it has said nothing for a minute");
 }
 
 pub(crate) async fn newest_moves(store: &impl Store, _: &TestClock) {

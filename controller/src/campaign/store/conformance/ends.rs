@@ -22,7 +22,7 @@ pub(crate) async fn counted_once(store: &impl Store, _: &TestClock) {
     for _ in 0..3 {
         assert_eq!(store.finish(&claimed, &done).await.unwrap(), Counted::AlreadyCounted);
     }
-    let part = Later { done: Some(done), ..later(Wait::Window, 0) };
+    let part = Later { did: Did::This(done), ..later(Wait::Window, 0) };
     assert_eq!(store.later(&claimed, &part).await.unwrap(), Counted::AlreadyCounted);
     assert_eq!(freed(store, id).await, 500);
 }
@@ -50,7 +50,7 @@ pub(crate) async fn fenced_is_never_counted(store: &impl Store, _: &TestClock) {
 pub(crate) async fn turns_add_up(store: &impl Store, clock: &TestClock) {
     let id = store.apply(&campaign(1, loose())).await.unwrap();
     let first = take(store, id).await;
-    let part = Later { done: Some(result(Class::Reclaimed, 300)), ..later(Wait::Window, 60) };
+    let part = Later { did: Did::This(result(Class::Reclaimed, 300)), ..later(Wait::Window, 60) };
     assert_eq!(store.later(&first, &part).await.unwrap(), Counted::Counted);
     assert_eq!(store.later(&first, &part).await.unwrap(), Counted::AlreadyCounted);
     assert_eq!(none(store, id).await, Wait::Window);
@@ -75,7 +75,7 @@ pub(crate) async fn a_lost_result_keeps_its_id(store: &impl Store, _: &TestClock
     assert_eq!(third.baseline, Some(Baseline::default()), "a guard in between changes nothing");
 }
 
-pub(crate) async fn not_now_is_no_start(store: &impl Store, _: &TestClock) {
+pub(crate) async fn not_now_is_no_start(store: &impl Store, clock: &TestClock) {
     let limits = Limits { ramp: vec![Share::Count(1)], ..loose() };
     let id = store.apply(&campaign(3, limits)).await.unwrap();
     for why in [Wait::Guard, Wait::Gate] {
@@ -86,6 +86,19 @@ pub(crate) async fn not_now_is_no_start(store: &impl Store, _: &TestClock) {
     let claimed = take(store, id).await;
     assert_eq!(claimed.vm.name, "vm2", "the ramp still has its one");
     assert_eq!(none(store, id).await, Wait::Guard);
+    // Its guest was called, and refused.
+    store.baseline(&claimed, &Baseline::default()).await.unwrap();
+    let refused = Later { did: Did::Nothing, ..later(Wait::Guard, 30) };
+    store.later(&claimed, &refused).await.unwrap();
+    clock.to(at(60));
+    let next = take(store, id).await;
+    assert_eq!((next.vm.name.as_str(), next.put_off), ("vm0", 1), "its stage is another's");
+    store.later(&next, &refused).await.unwrap();
+    let next = take(store, id).await;
+    store.later(&next, &refused).await.unwrap();
+    let next = take(store, id).await;
+    assert_eq!((next.vm.name.as_str(), next.put_off), ("vm2", 1), "it was put off, which is counted");
+    assert_eq!(next.baseline, None, "what others free meanwhile is not its own");
 }
 
 pub(crate) async fn retries_are_counted(store: &impl Store, _: &TestClock) {

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use crate::{
     campaign::{
         limits::{Limits, Share},
-        run::{Claimed, Class, DiskResult, Later, NewRun, RunResult, VmKey, Wait},
+        run::{Claimed, Class, Did, DiskResult, Later, NewRun, RunResult, VmKey, Wait},
         store::{Claim, Claimant, NewCampaign, Store},
     },
     ledger::verdict::Verdict,
@@ -138,7 +138,7 @@ pub(crate) fn result(class: Class, freed: i64) -> RunResult {
 
 /// Not over, with nothing to count.
 pub(crate) fn later(why: Wait, secs: u64) -> Later {
-    Later { after: Duration::from_secs(secs), why, text: "not now".into(), done: None }
+    Later { after: Duration::from_secs(secs), why, text: "not now".into(), did: Did::Unknown }
 }
 
 /// A claim that must give a run.

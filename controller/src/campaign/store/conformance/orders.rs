@@ -93,7 +93,7 @@ pub(crate) async fn later_while_aborting(store: &impl Store, _: &TestClock) {
     let id = store.apply(&campaign(2, loose())).await.unwrap();
     let (first, second) = (take(store, id).await, take(store, id).await);
     order(store, id, Order::Abort).await;
-    let part = Later { done: Some(result(Class::Reclaimed, 5)), ..later(Wait::Window, 60) };
+    let part = Later { did: Did::This(result(Class::Reclaimed, 5)), ..later(Wait::Window, 60) };
     store.later(&first, &part).await.unwrap();
     assert_eq!(store.status(id).await.unwrap().summary.state, CampaignState::Aborting);
     store.later(&second, &later(Wait::Retry, 60)).await.unwrap();

@@ -24,6 +24,7 @@ pub(crate) async fn ramp_waits_for_verdicts(store: &impl Store, _: &TestClock) {
     let second = take(store, id).await;
     let third = take(store, id).await;
     assert_eq!(none(store, id).await, Wait::Ramp, "one and a fifth of ten");
+    store.heartbeat(&worker(), None, &[]).await.unwrap();
     let waits = store.status(id).await.unwrap().waiting;
     assert_eq!(waits.into_iter().collect::<Vec<_>>(), [(Wait::Ramp, 7)]);
     store.finish(&second, &result(Class::Away, 0)).await.unwrap();

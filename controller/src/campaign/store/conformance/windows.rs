@@ -12,6 +12,7 @@ pub(crate) async fn only_inside(store: &impl Store, clock: &TestClock) {
         panic!("before the first window")
     };
     assert_eq!(next, Duration::from_secs(3600));
+    store.heartbeat(&worker(), None, &[]).await.unwrap();
     let status = store.status(id).await.unwrap();
     assert_eq!(status.next, Some(at(3600)));
     assert_eq!(status.waiting.into_iter().collect::<Vec<_>>(), [(Wait::Window, 3)]);

@@ -124,7 +124,8 @@ pub(super) async fn status(db: &mut Connection, id: i64, now: i64) -> Result<Sta
     let of = campaign(db, id).await?;
     let room = look::room(db, id).await?;
     let hours = look::hours(db, id, now).await?;
-    let (waiting, next) = waiting(db, &of, &room, hours, now).await?;
+    let hosts = hosts(db, id).await?;
+    let (waiting, next) = waiting(db, &of, &room, hours, &hosts, now).await?;
     let window: Option<(i64, i64)> = sqlx::query_as(
         r#"SELECT opens, closes FROM "window" WHERE campaign = $1 AND closes > $2 ORDER BY closes LIMIT 1"#,
     )
@@ -139,7 +140,7 @@ pub(super) async fn status(db: &mut Connection, id: i64, now: i64) -> Result<Sta
         next: next.map(time).transpose()?,
         window: window.map(|(opens, closes)| Ok::<_, Fault>((time(opens)?, time(closes)?))).transpose()?,
         datastores: datastore_sums(db, id, &room).await?,
-        hosts: hosts(db, id).await?,
+        hosts,
         limits: of.limits,
     })
 }
@@ -150,19 +151,20 @@ async fn waiting(
     of: &look::Campaign,
     room: &Room,
     hours: Hours,
+    hosts: &[HostRow],
     now: i64,
 ) -> Result<(BTreeMap<Wait, u32>, Option<i64>), Fault> {
-    let due: Vec<(bool, i64)> = sqlx::query_as(
-        "SELECT admitted, count(*) FROM run WHERE campaign = $1 AND state = 'waiting' AND not_before <= $2 \
-         GROUP BY admitted",
+    let due: Vec<(String, bool, i64)> = sqlx::query_as(
+        "SELECT host, admitted, count(*) FROM run \
+         WHERE campaign = $1 AND state = 'waiting' AND not_before <= $2 GROUP BY host, admitted",
     )
     .bind(of.id)
     .bind(now)
     .fetch_all(&mut *db)
     .await?;
-    let not_due: Vec<(Option<String>, i64, i64)> = sqlx::query_as(
-        "SELECT wait, count(*), min(not_before) FROM run \
-         WHERE campaign = $1 AND state = 'waiting' AND not_before > $2 GROUP BY wait",
+    let not_due: Vec<(String, Option<String>, i64, i64)> = sqlx::query_as(
+        "SELECT host, wait, count(*), min(not_before) FROM run \
+         WHERE campaign = $1 AND state = 'waiting' AND not_before > $2 GROUP BY host, wait",
     )
     .bind(of.id)
     .bind(now)
@@ -175,21 +177,32 @@ async fn waiting(
         let sum: &mut u32 = waits.entry(wait).or_default();
         *sum = sum.saturating_add(count(runs));
     };
-    for &(admitted, runs) in &due {
+    let at = time(now)?;
+    let has_worker = |host: &str| hosts.iter().any(|row| row.host == host && row.has_worker(at));
+    for (host, admitted, runs) in &due {
         add(
             match (bar, hours) {
+                (Some(Wait::Campaign), _) => Wait::Campaign,
+                _ if !has_worker(host) => Wait::Worker,
                 (Some(bar), _) => bar,
                 (None, Hours::Closed(_) | Hours::Past) => Wait::Window,
-                (None, Hours::Open(_)) if stage == 0 && !admitted => Wait::Ramp,
+                (None, Hours::Open(_)) if stage == 0 && !*admitted => Wait::Ramp,
                 (None, Hours::Open(_)) => Wait::Room,
             },
-            runs,
+            *runs,
         );
     }
     let mut soonest: Option<i64> = None;
-    for (word, runs, first) in not_due {
+    for (host, word, runs, first) in not_due {
         let own = word.map(noun).transpose()?.unwrap_or(Wait::Room);
-        add(if bar == Some(Wait::Campaign) { Wait::Campaign } else { own }, runs);
+        add(
+            match bar {
+                Some(Wait::Campaign) => Wait::Campaign,
+                _ if !has_worker(&host) => Wait::Worker,
+                _ => own,
+            },
+            runs,
+        );
         soonest = Some(soonest.map_or(first, |other| other.min(first)));
     }
     let next = match (bar, hours) {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::campaign::{
     account::CampaignState,
-    run::{Claimed, Class, Counted, Later, RunResult, Wait},
+    run::{Claimed, Class, Counted, Did, Later, RunResult, Wait},
 };
 
 /// The run's row, as far as its end needs it.
@@ -162,17 +162,18 @@ pub(super) async fn later(
     later: &Later,
     now: i64,
 ) -> Result<Counted, Fault> {
-    let turn = match turn(db, claimed, later.done.as_ref(), now).await? {
+    let done = later.did.known();
+    let turn = match turn(db, claimed, done, now).await? {
         Ok(turn) => turn,
         Err(answer) => return Ok(answer),
     };
-    if let Some(done) = &later.done {
+    if let Some(done) = done {
         count(db, claimed.run, done).await?;
     }
     if turn.campaign == CampaignState::Aborting {
-        let disks = later.done.as_ref().map(|done| done.disks.clone()).unwrap_or_default();
-        let text = match (&later.done, turn.has_baseline) {
-            (None, true) => format!("{}; what its last turn freed is not known", later.text),
+        let disks = done.map(|done| done.disks.clone()).unwrap_or_default();
+        let text = match (&later.did, turn.has_baseline) {
+            (Did::Unknown, true) => format!("{}; what its last turn freed is not known", later.text),
             _ => later.text.clone(),
         };
         let aborted = RunResult { disks, text: Some(text), ..aborted() };
@@ -180,8 +181,8 @@ pub(super) async fn later(
         return Ok(Counted::Counted);
     }
     // "Not now" before anything was begun is no start.
-    let is_put_off = matches!(later.why, Wait::Gate | Wait::Guard) && later.done.is_none();
-    let is_start = !is_put_off || turn.has_baseline;
+    let is_put_off = matches!(later.why, Wait::Gate | Wait::Guard) && done.is_none();
+    let is_start = !is_put_off || (turn.has_baseline && later.did == Did::Unknown);
     sqlx::query(
         "UPDATE run SET state = 'waiting', settled = fence, stage = NULL, admitted = $2, \
          failures = failures + $3, not_before = $4, wait = $5, wait_text = $6, \
@@ -197,20 +198,22 @@ pub(super) async fn later(
     .bind(is_put_off)
     .execute(&mut *db)
     .await?;
-    if let Some(done) = &later.done {
+    if later.did != Did::Unknown {
         // Its result is known: the next turn is another one to the agent.
         sqlx::query("UPDATE run SET agent_run = NULL, baseline = NULL WHERE id = $1")
             .bind(claimed.run)
             .execute(&mut *db)
             .await?;
+    }
+    if let Some(done) = done {
         remember(db, turn.vm, done.class, false, now).await?;
     }
-    let text = match &later.done {
+    let text = match done {
         Some(done) => format!("{} ({})", later.text, said(done)?),
         None => later.text.clone(),
     };
     let of = (Some(claimed.campaign), Some(claimed.run));
-    note(db, now, of, "later", &turn.worker, &text, later.done.as_ref()).await?;
-    settle::settle(db, claimed.campaign, later.done.as_ref().map(|done| (claimed, done)), now).await?;
+    note(db, now, of, "later", &turn.worker, &text, done).await?;
+    settle::settle(db, claimed.campaign, done.map(|done| (claimed, done)), now).await?;
     Ok(Counted::Counted)
 }

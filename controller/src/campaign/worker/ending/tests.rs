@@ -71,19 +71,20 @@ fn claimed(baseline: Option<Baseline>) -> Claimed {
 /// Class or wait, and the bytes that are counted now; `None`: nothing is counted, and the agent's run stays.
 type Short = (Result<Class, Wait>, Option<i64>);
 
-fn ended(
-    turn: &Result<TurnOutcome, Trouble>,
-    stop: Option<Stop>,
-    was_called_before: bool,
-    has_begun: bool,
-) -> Option<Short> {
+fn ended(turn: &Result<TurnOutcome, Trouble>, stop: Option<Stop>, was_called_before: bool) -> Option<Short> {
     let claimed = claimed(was_called_before.then(Baseline::default));
-    let over =
-        Over { claimed: &claimed, turn, stop, has_begun, took: Duration::ZERO, lost: Vec::new(), chance: 7 };
+    let over = Over { claimed: &claimed, turn, stop, took: Duration::ZERO, lost: Vec::new(), chance: 7 };
     match over.ending(|datastore| datastore.id.clone()) {
         Ending::Drop => None,
         Ending::Finish(result) => Some((Ok(result.class), Some(result.freed_bytes()))),
-        Ending::Later(later) => Some((Err(later.why), later.done.as_ref().map(RunResult::freed_bytes))),
+        Ending::Later(later) => Some((
+            Err(later.why),
+            match later.did {
+                Did::Nothing => Some(0),
+                Did::Unknown => None,
+                Did::This(result) => Some(result.freed_bytes()),
+            },
+        )),
     }
 }
 
@@ -110,26 +111,27 @@ fn what_becomes_of_a_run() {
             false,
             (Err(Wait::Campaign), Some(FREED)),
         ),
-        ("a guard", &trouble(Kind::VmPaused), None, false, (Err(Wait::Guard), None)),
+        ("a guard", &trouble(Kind::VmPaused), None, false, (Err(Wait::Guard), Some(0))),
         ("a guard over a lost run", &trouble(Kind::VmPaused), None, true, (Err(Wait::Guard), None)),
         ("silent over a lost run", &trouble(Kind::AgentSilent), None, true, (Err(Wait::Retry), None)),
         ("off", &trouble(Kind::VmOff), None, false, (Ok(Class::Away), Some(0))),
-        ("not begun", &trouble(Kind::Interrupted), leaving, false, (Err(Wait::Room), None)),
+        ("not begun", &trouble(Kind::Interrupted), leaving, false, (Err(Wait::Room), Some(0))),
     ] {
-        assert_eq!(ended(turn, stop, called_before, false), Some(expected), "{name}");
+        assert_eq!(ended(turn, stop, called_before), Some(expected), "{name}");
     }
-    assert_eq!(ended(&done, Some(Stop::Gone), false, true), None, "it is another's");
+    assert_eq!(ended(&done, Some(Stop::Gone), false), None, "it is another's");
 }
 
 #[test]
 fn what_was_refused_has_a_known_end() {
     let busy = trouble(Kind::Busy);
+    let given_up = Some((Err(Wait::Guard), Some(0)));
+    assert_eq!(ended(&busy, None, false), given_up, "what others free is not counted");
     assert_eq!(
-        ended(&busy, None, false, true),
-        Some((Err(Wait::Guard), Some(0))),
-        "its baseline is given up"
+        ended(&busy, None, true),
+        Some((Err(Wait::Guard), None)),
+        "an earlier call's baseline is kept"
     );
-    assert_eq!(ended(&busy, None, true, true), Some((Err(Wait::Guard), None)), "an earlier call's is kept");
 }
 
 #[test]
@@ -140,7 +142,6 @@ fn the_last_attempt_is_the_end() {
         claimed: &claimed,
         turn: &turn,
         stop: None,
-        has_begun: true,
         took: Duration::from_secs(2),
         lost: Vec::new(),
         chance: 0,

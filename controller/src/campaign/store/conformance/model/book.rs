@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Done;
 use crate::campaign::{
     account::CampaignState,
     budget,
@@ -226,10 +227,14 @@ impl Book {
         self.settle(campaign, Some(class));
     }
 
-    pub(super) fn later(&mut self, run: usize, why: Wait, not_before: i64, done: Option<(Class, i64)>) {
+    pub(super) fn later(&mut self, run: usize, why: Wait, not_before: i64, done: Done) {
         let campaign = self.runs[run].campaign;
+        let known = match done {
+            Done::This(class, freed) => Some((class, freed)),
+            Done::Nothing | Done::Unknown => None,
+        };
         if self.campaigns[campaign].state == CampaignState::Aborting {
-            return self.finish(run, Class::Aborted, done.map_or(0, |(_, freed)| freed));
+            return self.finish(run, Class::Aborted, known.map_or(0, |(_, freed)| freed));
         }
         let row = &mut self.runs[run];
         row.settled = row.fence;
@@ -237,12 +242,14 @@ impl Book {
         row.wait = Some(why);
         row.not_before = not_before;
         row.failures += u32::from(why == Wait::Retry);
-        row.is_admitted = !matches!(why, Wait::Guard | Wait::Gate) || done.is_some() || row.has_baseline;
-        if let Some((_, freed)) = done {
-            row.freed += freed;
-            row.has_baseline = false;
-        }
-        self.settle(campaign, done.map(|(class, _)| class));
+        row.is_admitted = match done {
+            Done::This(..) => true,
+            Done::Unknown => !matches!(why, Wait::Guard | Wait::Gate) || row.has_baseline,
+            Done::Nothing => !matches!(why, Wait::Guard | Wait::Gate),
+        };
+        row.has_baseline &= matches!(done, Done::Unknown);
+        row.freed += known.map_or(0, |(_, freed)| freed);
+        self.settle(campaign, known.map(|(class, _)| class));
     }
 
     pub(super) fn recover(&mut self) -> u32 {

@@ -37,12 +37,20 @@ enum Step {
     Baseline(usize),
     Heartbeat,
     Finish(usize, Class, i64),
-    Later(usize, Wait, u64, Option<(Class, i64)>),
+    Later(usize, Wait, u64, Done),
     /// A result that comes once more, or too late.
     Again(usize, Class, i64),
     Recover,
     Order(usize, Order),
     Clock(i64),
+}
+
+/// What a turn did: as [`Did`], in few words.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Done {
+    Nothing,
+    Unknown,
+    This(Class, i64),
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
@@ -86,7 +94,11 @@ fn wait() -> impl Strategy<Value = Wait> {
 fn step() -> impl Strategy<Value = Step> {
     let order =
         prop::sample::select(vec![Order::Pause, Order::Resume, Order::Resume, Order::Resume, Order::Abort]);
-    let done = prop::option::of((class(), -50..1000_i64));
+    let done = prop_oneof![
+        1 => Just(Done::Nothing),
+        1 => Just(Done::Unknown),
+        2 => (class(), -50..1000_i64).prop_map(|(class, freed)| Done::This(class, freed)),
+    ];
     prop_oneof![
         14 => (0..3_usize).prop_map(Step::Claim),
         4 => (0..9_usize).prop_map(Step::Baseline),
@@ -258,7 +270,7 @@ impl<S: Store> Pair<'_, S> {
         assert_eq!(self.store.finish(claimed, &result(class, freed)).await.unwrap(), expected);
     }
 
-    async fn later(&mut self, run: usize, why: Wait, after: u64, done: Option<(Class, i64)>) {
+    async fn later(&mut self, run: usize, why: Wait, after: u64, done: Done) {
         if self.held.is_empty() {
             return;
         }
@@ -269,7 +281,12 @@ impl<S: Store> Pair<'_, S> {
                 if after == 0 { 0 } else { self.now() + i64::try_from(after * 1_000_000).unwrap() };
             self.book.later(run, why, not_before, done);
         }
-        let later = Later { done: done.map(|(class, freed)| result(class, freed)), ..later(why, after) };
+        let did = match done {
+            Done::Nothing => Did::Nothing,
+            Done::Unknown => Did::Unknown,
+            Done::This(class, freed) => Did::This(result(class, freed)),
+        };
+        let later = Later { did, ..later(why, after) };
         assert_eq!(self.store.later(&claimed, &later).await.unwrap(), expected);
     }
 
