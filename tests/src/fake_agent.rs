@@ -16,6 +16,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, async_trait};
 use trimtab_proto::v1::{
@@ -148,15 +149,21 @@ impl FakeAgent {
     pub fn serve(&self, path: &Path) -> io::Result<Serving> {
         let agent = self.clone();
         hybrid::serve(path, move |stream| {
-            let service = TowerToHyperService::new(AgentServer::new(agent.clone()));
+            let agent = agent.clone();
             async move {
                 if let Some(stream) = accepted(stream).await {
-                    let server = http2::Builder::new(TokioExecutor::new());
-                    // A caller that hangs up is no news.
-                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    agent.answer(stream).await;
                 }
             }
         })
+    }
+
+    /// Answers a caller until it hangs up.
+    pub async fn answer(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = TowerToHyperService::new(AgentServer::new(self));
+        let server = http2::Builder::new(TokioExecutor::new());
+        // A caller that hangs up is no news.
+        let _ = server.serve_connection(TokioIo::new(stream), service).await;
     }
 
     /// The calls that came, oldest first.

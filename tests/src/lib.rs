@@ -5,6 +5,7 @@
 //! boot a guest by hand, is in `docs/development/testing.md`.
 
 pub mod bench;
+pub mod campaigns;
 pub mod demo;
 pub mod fake_agent;
 pub mod guest;

@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::guest::{Disk, Guest};
-use crate::libvirt::Domain;
+use crate::libvirt::{Domain, Libvirt};
 use crate::programs;
 
 /// No command of a test takes longer, unless it hangs. Several times what two busy cores need.
@@ -56,8 +56,13 @@ impl Trimtab {
 
     /// With the domain's libvirt, and an inventory that names its hybrid socket.
     pub fn of_domain(domain: &Domain) -> Result<Self> {
-        let mut trimtab = Self::with(&domain.write_inventory()?)?;
-        trimtab.sources.extend(["--connect".to_owned(), domain.libvirt().uri()]);
+        Self::with_both(&domain.write_inventory()?, domain.libvirt())
+    }
+
+    /// With this inventory file, and the domains of a libvirt.
+    pub fn with_both(inventory: &Path, libvirt: &Libvirt) -> Result<Self> {
+        let mut trimtab = Self::with(inventory)?;
+        trimtab.sources.extend(["--connect".to_owned(), libvirt.uri()]);
         Ok(trimtab)
     }
 

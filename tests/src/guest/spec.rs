@@ -1,8 +1,9 @@
 //! What a guest is to be, and QEMU's command line for it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Prepared;
 use super::disk::{DiskSpec, FrontEnd, option_value};
@@ -69,6 +70,18 @@ impl GuestSpec {
     pub fn file(mut self, host: &Path, guest: &str) -> Self {
         self.files.push((host.to_path_buf(), PathBuf::from(guest)));
         self
+    }
+
+    /// A program of this host's that links libraries, with those.
+    ///
+    /// # Errors
+    /// `ldd` cannot read it.
+    pub fn program(self, host: &Path, guest: &str) -> Result<Self> {
+        let linked = Command::new("ldd").arg(host).output().context("cannot run ldd")?;
+        let linked = String::from_utf8(linked.stdout)?;
+        let libraries = linked.split_whitespace().filter(|word| word.starts_with('/'));
+        let spec = self.file(host, guest);
+        Ok(libraries.fold(spec, |spec, library| spec.file(Path::new(library), library)))
     }
 
     /// No agent, so that none need be built.

@@ -2,9 +2,12 @@
 
 #![allow(
     clippy::arithmetic_side_effects,
-    reason = "helpers of tests, which clippy takes for code of a program; an overflow fails the test"
+    clippy::print_stdout,
+    reason = "helpers of tests, which clippy takes for code of a program; an overflow fails the test, and a failed one shows \
+              what was printed"
 )]
 
+mod campaign;
 mod doctor;
 mod domain;
 mod domains;
