@@ -29,7 +29,7 @@ pub(crate) const TRIMTAB: File = File {
     page: "trimtab.toml",
     path: "/etc/trimtab/trimtab.toml",
     text: include_str!("../../trimtab.toml"),
-    see: "trimtab(1)",
+    see: "trimtab(1), trimtab-campaign(1), trimtab-worker(1)",
 };
 
 /// A key, or an example of a table, with what the file says of it.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context;
-use clap::Command;
+use clap::{Command, Id};
 use clap_mangen::{
     Man,
     roff::{Roff, bold, roman},
@@ -30,6 +30,7 @@ pub(crate) const TRIMTAB: About = About {
     files: &[
         ("/etc/trimtab/trimtab.toml", "What holds for every command on this host; see trimtab.toml(5)."),
         ("/etc/trimtab/fleet.toml", "VMs that libvirt does not know."),
+        ("/var/lib/trimtab/trimtab.db", "Campaigns and their accounts."),
     ],
     see: &["trimtab.toml(5)", "virsh(1)", "fstrim(8)"],
 };
@@ -52,13 +53,17 @@ pub(crate) fn write(dir: &Path, command: &Command, about: &About, date: i64) -> 
     command.build();
     let program = command.get_name().to_owned();
     let source = format!("trimtab {}", command.get_version().unwrap_or_default());
-    write_with_verbs(dir, &command, &Foot { program: &program, source: &source, day: &day(date)?, about })
+    let global: Vec<Id> = command.get_arguments().map(|arg| arg.get_id().clone()).collect();
+    let foot = Foot { program: &program, source: &source, day: &day(date)?, global: &global, about };
+    write_with_verbs(dir, &command, &foot)
 }
 
 struct Foot<'a> {
     program: &'a str,
     source: &'a str,
     day: &'a str,
+    /// What the program itself takes. Options of a verb that its own verbs take too are not every command's.
+    global: &'a [Id],
     about: &'a About,
 }
 
@@ -69,7 +74,8 @@ fn write_with_verbs(dir: &Path, command: &Command, foot: &Foot<'_>) -> anyhow::R
     let mut command = command.clone();
     if command.get_name() != foot.program {
         command = command.mut_args(|arg| {
-            if arg.is_global_set() { arg.help_heading("Options of every command") } else { arg }
+            let is_everyones = arg.is_global_set() && foot.global.contains(arg.get_id());
+            if is_everyones { arg.help_heading("Options of every command") } else { arg }
         });
     }
     let man = Man::new(command.clone()).date(foot.day).source(foot.source).manual("trimtab");
@@ -141,6 +147,9 @@ mod tests {
             let text = std::fs::read_to_string(dir.join(page)).unwrap();
             assert!(text.contains("1970-01-01") && text.contains(".SH NAME"), "{page}: {text}");
         }
+        let worker = std::fs::read_to_string(dir.join("trimtab-worker.1")).unwrap();
+        let (own, everyones) = worker.split_once(".SH \"OPTIONS OF EVERY COMMAND\"").unwrap();
+        assert!(own.contains("store") && !everyones.contains("store"), "{worker}");
         // The agent starts its workers by itself.
         assert!(!dir.join("trimtab-agent-worker.1").exists());
         std::fs::remove_dir_all(&dir).unwrap();

@@ -62,3 +62,41 @@ fn bash_completes_verbs_and_options() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn fish_completes_verbs_and_options() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    unpacked(directory.path())?;
+    for (program, typed, offered) in [
+        ("trimtab-agent", "trimtab-agent su", "survey"),
+        ("trimtab", "trimtab doc", "doctor"),
+        ("trimtab", "trimtab --conn", "--connect"),
+        ("trimtab", "trimtab campaign ap", "apply"),
+    ] {
+        let file =
+            directory.path().join("usr/share/fish/vendor_completions.d").join(format!("{program}.fish"));
+        let script = "source $argv[1]; complete -C $argv[2]";
+        let mut fish = Command::new("fish");
+        // What it keeps goes there, and nothing of this user's is read.
+        fish.env("HOME", directory.path()).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
+        let said = run(fish.args(["--no-config", "-c", script]).arg(&file).arg(typed))?;
+        ensure!(said.lines().any(|line| line.split('\t').next() == Some(offered)), "{typed}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn zsh_knows_them_by_its_own_way() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    unpacked(directory.path())?;
+    for program in ["trimtab-agent", "trimtab"] {
+        let folder = directory.path().join("usr/share/zsh/vendor-completions");
+        // compinit takes what lies in fpath by its first line; the function is loaded whole at the first use.
+        let script = "fpath+=\"$1\"; autoload -Uz compinit; compinit -u -D
+             print -r -- \"$_comps[$2]\"; autoload +X -U \"_$2\"; zsh -n \"$1/_$2\"";
+        let mut zsh = Command::new("zsh");
+        let said = run(zsh.args(["-fec", script, "zsh"]).arg(&folder).arg(program))?;
+        ensure!(said.trim() == format!("_{program}"), "{program}: {said}");
+    }
+    Ok(())
+}

@@ -45,7 +45,7 @@ impl WorkerLock {
         let path = path_of(store);
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             Trouble::new(Kind::Store, format!("cannot {what} {}: {error}", path.display()))
-                .hint("a worker may write beside its store, which lies on a filesystem of this host: run it as root, or as that folder's owner")
+                .hint("a worker writes beside its store, on a filesystem of this host: run it as root, or as the folder's owner")
         };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o644);

@@ -172,8 +172,21 @@ pub struct ReportArgs {
     pub history: bool,
 }
 
+/// What stands below `trimtab worker --help`.
+const WORKER: &str = "Started by systemd:
+  systemctl enable --now trimtab-worker     as the user trimtab; the unit says what that user may
+  journalctl -u trimtab-worker              each trim's begin and end, and what holds up the next one
+
+How it ends:
+  SIGTERM or Ctrl-C cancels what runs, waits for the accounts, and puts the VMs back into the queue;
+  a second one ends it at once, and the next worker takes up what was left
+
+Exit codes:
+  0 told to end; 75 another worker is at it; 2 usage, or a mistake in trimtab.toml; 1 anything else";
+
 /// `trimtab worker`.
 #[derive(Args, Debug)]
+#[command(after_help = WORKER)]
 pub struct WorkerArgs {
     /// Where campaigns are kept.
     #[command(flatten)]

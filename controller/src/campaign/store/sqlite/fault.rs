@@ -4,6 +4,9 @@ use std::path::Path;
 
 use crate::model::trouble::{Kind, Trouble};
 
+/// For who may not even read: the packages give the folder to the worker's user and its group.
+const TO_READ: &str = "run this as root, or as a member of the folder's group (the packages': trimtab)";
+
 /// Why a call did not do its work. Nothing of it was kept.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -72,8 +75,11 @@ impl Fault {
             ),
             Self::ReadOnly => store(
                 format!("{file}: may only be read here"),
-                "run this as a user who may write it; root, where the worker runs as root",
+                "run this as root, or as the worker's own user",
             ),
+            Self::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                store(format!("{file}: cannot {doing} it: {error}"), TO_READ)
+            }
             Self::Io(error) => {
                 store(format!("{file}: cannot {doing} it: {error}"), "see its folder's rights")
             }
@@ -101,10 +107,9 @@ fn by_code(path: &Path, doing: &str, error: &sqlx::Error) -> Trouble {
             "its filesystem is full".to_owned(),
             "nothing was changed; make room there, and it goes on by itself",
         ),
-        Some(3 | 8) => (
-            "this user may not write it".to_owned(),
-            "run this as a user who may; root, where the worker runs as root",
-        ),
+        Some(3 | 8) => {
+            ("this user may not write it".to_owned(), "run this as root, or as the worker's own user")
+        }
         Some(14) => (
             "it, its folder or its -wal file cannot be opened by this user".to_owned(),
             "see whether the folder exists and its rights; --store names another file",

@@ -1,0 +1,199 @@
+//! trimtab-worker.service under systemd: its user, in its sandbox, carries out what root has applied, and what it leaves
+//! is for root and for its group.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use trimtab_tests::guest::{DiskSpec, Guest};
+use trimtab_tests::walk::{Kind, Walk};
+use trimtab_tests::{GIB, MIB};
+
+use crate::debian::{journal, show, wait_for};
+use crate::host::{self, IMAGE, MOUNT, STORE, WORKER, as_user};
+
+const DELETED_MIB: u64 = 64;
+
+/// Where the packaged trimtab.toml's example has the metrics.
+const METRICS: &str = "/run/trimtab-worker/trimtab.prom";
+
+/// A VM whose agent is this machine's.
+fn vm(name: &str, image: &str, guest_disk: &str) -> String {
+    format!(
+        "[[vm]]\nname = \"{name}\"\nagent = \"vsock:1\"\n\
+         [[vm.disk]]\nimage = \"{image}\"\nformat = \"raw\"\nguest = \"{guest_disk}\"\n"
+    )
+}
+
+fn write(guest: &Guest, file: &str, text: &str) -> Result<()> {
+    guest.sh(&format!("cat >{file} <<'TEXT'\n{text}TEXT")).map(drop)
+}
+
+/// Plans and applies as root, and returns the campaign's number.
+fn apply(guest: &Guest, name: &str, options: &str) -> Result<i64> {
+    let plan = format!("/root/{name}-plan.toml");
+    guest.sh(&format!("trimtab campaign plan --name {name} {options} -o {plan}"))?;
+    let applied: Value = serde_json::from_str(&guest.sh(&format!("trimtab campaign apply --json {plan}"))?)?;
+    applied["campaign"].as_i64().with_context(|| format!("{applied:#}; the plan was {plan}"))
+}
+
+/// Waits until a campaign is over, and returns its summary.
+fn done(guest: &Guest, campaign: i64, limit: Duration) -> Result<Value> {
+    let began = Instant::now();
+    loop {
+        let said = guest.sh(&format!("trimtab campaign status --json {campaign} || true"))?;
+        let status: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+        if status["campaign"]["state"] == "done" {
+            return Ok(status["campaign"].clone());
+        }
+        if began.elapsed() > limit {
+            anyhow::bail!("after {limit:?}: {status:#}\n{}", journal(guest, WORKER)?);
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Gives the image something to lose; returns what it occupies then.
+fn fill_and_delete(guest: &Guest) -> Result<u64> {
+    guest.write_noise(&format!("{MOUNT}/goes"), DELETED_MIB)?;
+    let full = allocated(guest)?;
+    guest.sh(&format!("rm {MOUNT}/goes; sync"))?;
+    Ok(full)
+}
+
+fn allocated(guest: &Guest) -> Result<u64> {
+    let blocks: u64 = guest.sh(&format!("stat -c %b {IMAGE}"))?.trim().parse()?;
+    Ok(blocks * 512)
+}
+
+fn lost(guest: &Guest, full: u64, by: &str) -> Result<()> {
+    let lost = full.saturating_sub(allocated(guest)?);
+    ensure!(
+        lost >= (DELETED_MIB - 4) * MIB,
+        "{by}: the image lost only {lost} bytes\n{}",
+        journal(guest, WORKER)?
+    );
+    Ok(())
+}
+
+/// Whose the store's files are.
+fn owners(guest: &Guest) -> Result<String> {
+    guest.sh("cd /var/lib/trimtab; stat -c '%n %U:%G %a' . *")
+}
+
+#[test]
+fn its_user_carries_out_what_root_has_applied() -> Result<()> {
+    let guest = host::lease()?;
+    let disk = guest.sh(&format!("findmnt -n -o SOURCE {MOUNT}"))?;
+    write(&guest, "/etc/trimtab/fleet.toml", &vm("one", IMAGE, disk.trim().trim_start_matches("/dev/")))?;
+    // As the example in it says; and gates that only a worker passes that reads what it must: they run as it does.
+    guest.sh("sed -i 's/^#metrics/metrics/' /etc/trimtab/trimtab.toml")?;
+    let gates = format!(
+        "[[gate]]\nname = \"image\"\ncommand = [\"/usr/bin/head\", \"-c\", \"1\", \"{IMAGE}\"]\n\
+         [[gate]]\nname = \"libvirt\"\ncommand = [\"/usr/bin/trimtab\", \"list\", \"--connect\", \"qemu:///system\"]\n"
+    );
+    guest.sh(&format!("cat >>/etc/trimtab/trimtab.toml <<'TEXT'\n{gates}TEXT"))?;
+    let full = fill_and_delete(&guest)?;
+
+    // Root's, before the worker has ever run.
+    let first = apply(&guest, "first", "--gate image --gate libvirt")?;
+    ensure!(owners(&guest)?.contains("trimtab.db root:root"), "{}", owners(&guest)?);
+    guest.sh(&format!("systemctl start {WORKER}"))?;
+
+    ensure!(show(&guest, WORKER, "ActiveState")? == "active");
+    let pid = show(&guest, WORKER, "MainPID")?;
+    let user = guest.sh(&format!("stat -c %U:%G /proc/{pid}"))?;
+    ensure!(user.trim() == "trimtab:trimtab", "{user}");
+    let summary = done(&guest, first, Duration::from_secs(120))?;
+    ensure!(summary["done"]["reclaimed"] == 1, "{summary:#}\n{}", journal(&guest, WORKER)?);
+    lost(&guest, full, "the first campaign")?;
+    // Nothing was refused to it on the way, the line of each trim in the journal included.
+    let said = guest.sh("journalctl -b -q -o cat -t trimtab")?;
+    ensure!(said.contains("trim of one by trimtab: ") && said.contains("reclaimed"), "{said}");
+    rights(&guest)?;
+    metrics(&guest)?;
+
+    // Root's again, while it runs.
+    let full = fill_and_delete(&guest)?;
+    let second = apply(&guest, "second", "")?;
+    let summary = done(&guest, second, Duration::from_secs(120))?;
+    ensure!(summary["done"]["reclaimed"] == 1, "{summary:#}");
+    lost(&guest, full, "the second campaign")?;
+    rights(&guest)?;
+
+    guest.sh(&format!("systemctl stop {WORKER}"))?;
+    ensure!(show(&guest, WORKER, "Result")? == "success" && show(&guest, WORKER, "ExecMainStatus")? == "0");
+    ensure!(guest.sh(&format!("cat {METRICS}"))?.contains("trimtab_runs_ended_total{class=\"reclaimed\"} 2"));
+    rights(&guest)?;
+
+    // Root is the worker once, and leaves the files to whom they belong.
+    let full = fill_and_delete(&guest)?;
+    guest.sh("trimtab campaign plan -o /root/third-plan.toml
+         trimtab campaign apply --follow /root/third-plan.toml")?;
+    lost(&guest, full, "root's own campaign")?;
+    rights(&guest)?;
+    guest.sh(&format!("systemctl start {WORKER}"))?;
+    ensure!(show(&guest, WORKER, "ActiveState")? == "active", "{}", journal(&guest, WORKER)?);
+    Ok(())
+}
+
+/// All is the worker's, its group may read, nobody else may; and who may not is told what to do.
+fn rights(guest: &Guest) -> Result<()> {
+    let owners = owners(guest)?;
+    ensure!(owners.lines().any(|line| line == ". trimtab:trimtab 750"), "{owners}");
+    ensure!(owners.lines().all(|line| line.contains(" trimtab:trimtab ")), "{owners}");
+    ensure!(owners.contains("\ntrimtab.db "), "{owners}");
+    let list = as_user(guest, "nobody", "trimtab", "trimtab campaign list")?;
+    ensure!(list.contains("first") && !list.contains("exit"), "{list}\n{owners}");
+    let refused = as_user(guest, "nobody", "nogroup", "trimtab campaign list")?;
+    for word in [STORE, "ermission denied", "group", "exit 1"] {
+        ensure!(refused.contains(word), "no {word} in {refused}");
+    }
+    let refused = as_user(guest, "nobody", "trimtab", "timeout 20 trimtab worker")?;
+    ensure!(refused.contains("ermission denied") && refused.contains("run it as root"), "{refused}");
+    Ok(())
+}
+
+/// Others read them: node_exporter has a user of its own.
+fn metrics(guest: &Guest) -> Result<()> {
+    let reclaimed = "trimtab_runs_ended_total{class=\"reclaimed\"} 1";
+    let shown = format!(
+        "timeout 60 sh -c 'until setpriv --reuid nobody --regid nogroup --clear-groups cat {METRICS} | \
+             grep -qF \"$0\"; do sleep 1; done' '{reclaimed}'"
+    );
+    guest.sh(&shown).map(drop).with_context(|| format!("{METRICS} does not say {reclaimed}"))
+}
+
+#[test]
+fn killed_in_the_middle_it_comes_back_and_finishes() -> Result<()> {
+    let guest = host::lease()?;
+    let walk = Walk::add(&guest, Kind::Ext4, DiskSpec::new("slow", 4 * GIB).throttled())?;
+    walk.write_and_delete(DELETED_MIB)?;
+    // Its real image is not this machine's. This one is as large, and occupies more than the filesystem uses.
+    let image = "/home/slow.raw";
+    guest.write_noise(image, 320)?;
+    guest.sh(&format!("truncate -s 4G {image}"))?;
+    write(&guest, "/etc/trimtab/fleet.toml", &vm("slow", image, walk.device.trim_start_matches("/dev/")))?;
+    guest.sh(&format!("systemctl start {WORKER}"))?;
+    guest.limit_writes(&walk.disk, 1)?;
+    let campaign = apply(&guest, "slow", "--pace gentle")?;
+    let before = guest.discarded_bytes(&walk.disk)?;
+    let began = Instant::now();
+    while guest.discarded_bytes(&walk.disk)? == before {
+        ensure!(began.elapsed() < Duration::from_secs(60), "it does not begin: {}", journal(&guest, WORKER)?);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+
+    guest.sh(&format!("systemctl kill -s KILL --kill-who=main {WORKER}"))?;
+
+    wait_for(&guest, WORKER, "activating", Duration::from_secs(10))?;
+    wait_for(&guest, WORKER, "active", Duration::from_secs(60))?;
+    guest.limit_writes(&walk.disk, 0)?;
+    let summary = done(&guest, campaign, Duration::from_secs(150))?;
+    ensure!(show(&guest, WORKER, "NRestarts")? == "1");
+    let said = journal(&guest, WORKER)?;
+    ensure!(said.contains("1 run of a worker before this one waits again"), "{said}");
+    ensure!(summary["running"] == 0 && summary["waiting"] == 0, "{summary:#}");
+    ensure!(summary["done"]["failed"].as_u64().unwrap_or(0) == 0, "{summary:#}\n{said}");
+    guest.sh(&format!("umount {}; rm {image}", walk.mount)).map(drop)
+}
