@@ -8,6 +8,9 @@ use trimtab_tests::guest::{Guest, Lease, Pool};
 use crate::debian;
 use crate::packages::built;
 
+/// Where the host's deb lies.
+pub(crate) const DEB: &str = "/root/trimtab.deb";
+
 /// The image of the VM `one`, which nobody but QEMU's user may read.
 pub(crate) const IMAGE: &str = "/srv/images/one.raw";
 
@@ -27,13 +30,19 @@ pub(crate) fn lease() -> Result<Lease> {
     HOSTS.lease()
 }
 
-fn boot() -> Result<Guest> {
+/// A Debian on which the host's deb lies, at [`DEB`], not installed.
+pub(crate) fn bare(name: &str) -> Result<Guest> {
     // For images in memory, and QEMU's driver of libvirt.
-    let spec = debian::spec("host")?.memory_mib(1024).file(&built("trimtab_", ".deb")?, "/root/trimtab.deb");
-    let guest = Guest::boot(spec)?;
-    guest.sh("dpkg -i /root/trimtab.deb 2>&1
+    Guest::boot(debian::spec(name)?.memory_mib(1024).file(&built("trimtab_", ".deb")?, DEB))
+}
+
+fn boot() -> Result<Guest> {
+    let guest = bare("host")?;
+    guest.sh(&format!(
+        "dpkg -i {DEB} 2>&1
          cp /etc/trimtab/trimtab.toml /root/trimtab.toml
-         modprobe vsock_loopback")?;
+         modprobe vsock_loopback"
+    ))?;
     libvirt(&guest)?;
     image(&guest)?;
     agent(&guest)?;
@@ -96,6 +105,11 @@ fn clean(guest: &Guest) -> Result<()> {
          systemctl reset-failed"
     ))?;
     Ok(())
+}
+
+/// Whose the store's files are.
+pub(crate) fn owners(guest: &Guest) -> Result<String> {
+    guest.sh("cd /var/lib/trimtab; stat -c '%n %U:%G %a' . *")
 }
 
 /// What `program` prints as a user without any of root's rights, in one group.

@@ -12,6 +12,7 @@ mod config;
 mod contact;
 mod debian;
 mod host;
+mod host_package;
 mod install;
 mod mounts;
 mod no_vsock;

@@ -10,7 +10,7 @@ use trimtab_tests::walk::{Kind, Walk};
 use trimtab_tests::{GIB, MIB};
 
 use crate::debian::{journal, show, wait_for};
-use crate::host::{self, IMAGE, MOUNT, STORE, WORKER, as_user};
+use crate::host::{self, IMAGE, MOUNT, STORE, WORKER, as_user, owners};
 
 const DELETED_MIB: u64 = 64;
 
@@ -74,11 +74,6 @@ fn lost(guest: &Guest, full: u64, by: &str) -> Result<()> {
         journal(guest, WORKER)?
     );
     Ok(())
-}
-
-/// Whose the store's files are.
-fn owners(guest: &Guest) -> Result<String> {
-    guest.sh("cd /var/lib/trimtab; stat -c '%n %U:%G %a' . *")
 }
 
 #[test]
@@ -165,6 +160,42 @@ fn metrics(guest: &Guest) -> Result<()> {
 }
 
 #[test]
+fn what_keeps_it_from_starting_is_said_and_not_tried_again() -> Result<()> {
+    let guest = host::lease()?;
+    guest.sh("sed -i 's/^#parallel.*/parallel = \"many\"/' /etc/trimtab/trimtab.toml")?;
+    let line = guest.sh("grep -n '^parallel' /etc/trimtab/trimtab.toml | cut -d: -f1")?;
+    ends_with(&guest, "2", &[&format!("/etc/trimtab/trimtab.toml:{}: parallel", line.trim())])?;
+
+    guest.sh(
+        "cp /root/trimtab.toml /etc/trimtab/trimtab.toml; systemctl reset-failed
+         mkdir -p /var/lib/trimtab; touch /var/lib/trimtab/trimtab.db.worker
+         flock -F /var/lib/trimtab/trimtab.db.worker sleep 600 </dev/null >/dev/null 2>&1 & echo $! >/run/held",
+    )?;
+    let said = ends_with(&guest, "75", &["a worker carries the campaigns of this host out already"]);
+    guest.sh("kill $(cat /run/held); rm /run/held")?;
+    said?;
+
+    guest.sh(&format!("systemctl reset-failed; systemctl start {WORKER}"))?;
+    ensure!(show(&guest, WORKER, "ActiveState")? == "active");
+    Ok(())
+}
+
+/// The unit's start fails with this exit code, after these words, and systemd leaves it at that.
+fn ends_with(guest: &Guest, code: &str, words: &[&str]) -> Result<()> {
+    guest.sh(&format!("! systemctl start {WORKER} 2>/dev/null"))?;
+    let said = journal(guest, WORKER)?;
+    ensure!(show(guest, WORKER, "ActiveState")? == "failed", "{said}");
+    ensure!(
+        show(guest, WORKER, "ExecMainStatus")? == code && show(guest, WORKER, "NRestarts")? == "0",
+        "{said}"
+    );
+    for word in words {
+        ensure!(said.contains(word), "no {word} in {said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn killed_in_the_middle_it_comes_back_and_finishes() -> Result<()> {
     let guest = host::lease()?;
     let walk = Walk::add(&guest, Kind::Ext4, DiskSpec::new("slow", 4 * GIB).throttled())?;
@@ -172,7 +203,7 @@ fn killed_in_the_middle_it_comes_back_and_finishes() -> Result<()> {
     // Its real image is not this machine's. This one is as large, and occupies more than the filesystem uses.
     let image = "/home/slow.raw";
     guest.write_noise(image, 320)?;
-    guest.sh(&format!("truncate -s 4G {image}"))?;
+    guest.sh(&format!("truncate -s 4G {image}; chown libvirt-qemu {image}; chmod 600 {image}"))?;
     write(&guest, "/etc/trimtab/fleet.toml", &vm("slow", image, walk.device.trim_start_matches("/dev/")))?;
     guest.sh(&format!("systemctl start {WORKER}"))?;
     guest.limit_writes(&walk.disk, 1)?;
