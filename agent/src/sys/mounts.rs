@@ -197,7 +197,8 @@ pub(crate) fn superblocks(mounts: &[Mount]) -> Vec<Superblock> {
 }
 
 /// The mounts that no path leads to any more. A mount is hidden where another is mounted on its root, where another
-/// mount of its parent covers the way to its mount point, or where its parent is hidden.
+/// mount of its parent covers the way to its mount point, or where its parent is hidden; what hides the parent by lying on
+/// its root is not hidden by that itself.
 fn hidden(mounts: &[Mount]) -> HashSet<u32> {
     let by_id: HashMap<u32, &Mount> = mounts.iter().map(|m| (m.id, m)).collect();
     let mut children: HashMap<u32, HashSet<&Path>> = HashMap::new();
@@ -205,31 +206,29 @@ fn hidden(mounts: &[Mount]) -> HashSet<u32> {
         children.entry(mount.parent).or_default().insert(&mount.point);
     }
     let covers = |id: u32, path: &Path| children.get(&id).is_some_and(|points| points.contains(path));
-    let covered_here = |mount: &Mount| {
-        covers(mount.id, &mount.point)
-            || (mount.id != mount.parent
-                && mount.point.ancestors().skip(1).any(|above| {
-                    by_id.get(&mount.parent).is_none_or(|parent| above.starts_with(&parent.point))
-                        && covers(mount.parent, above)
-                }))
+    let parent_of = |mount: &Mount| by_id.get(&mount.parent).filter(|parent| parent.id != mount.id).copied();
+    let is_cut_off = |mount: &Mount| {
+        mount.id != mount.parent
+            && mount.point.ancestors().skip(1).any(|above| {
+                parent_of(mount)
+                    .is_none_or(|parent| above.starts_with(&parent.point) && above != parent.point)
+                    && covers(mount.parent, above)
+            })
     };
-    let covered: HashSet<u32> = mounts.iter().filter(|m| covered_here(m)).map(|m| m.id).collect();
-    let mut result = covered.clone();
-    for mount in mounts {
-        let mut at = mount;
+    let is_hidden = |mount: &&Mount| {
+        let (mut at, mut is_under) = (*mount, covers(mount.id, &mount.point));
         // No chain is longer than the list, whatever the numbers say.
         for _ in 0..mounts.len() {
-            if covered.contains(&at.id) {
-                result.insert(mount.id);
-                break;
+            if is_under || is_cut_off(at) {
+                return true;
             }
-            match by_id.get(&at.parent) {
-                Some(parent) if parent.id != at.id => at = parent,
-                _ => break,
-            }
+            let Some(parent) = parent_of(at) else { return false };
+            is_under = at.point != parent.point && covers(parent.id, &parent.point);
+            at = parent;
         }
-    }
-    result
+        false
+    };
+    mounts.iter().filter(is_hidden).map(|mount| mount.id).collect()
 }
 
 #[cfg(test)]

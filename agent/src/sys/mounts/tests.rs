@@ -65,6 +65,21 @@ fn covered_mount_points() {
             "1 0 8:1 / / rw - ext4 a rw\n2 1 8:2 / /m rw - ext4 b rw\n3 2 8:3 / /m rw - ext4 c rw\n4 1 8:2 / /elsewhere rw - ext4 b rw\n",
             &[("/elsewhere", false), ("/m", true)],
         ),
+        Case(
+            "below a mount that lies on another",
+            "1 0 8:1 / / rw - ext4 a rw\n5 1 8:5 / /m rw - ext4 e rw\n6 5 8:6 / /m rw - tmpfs f rw\n2 6 8:2 / /m/x rw - ext4 b rw\n",
+            &[("/m/x", false)],
+        ),
+        Case(
+            "the root lies on the kernel's own",
+            "1 1 0:1 / / rw - rootfs rootfs rw\n3 1 8:3 / / rw - ext4 a rw\n2 3 8:2 / /m rw - ext4 b rw\n",
+            &[("/m", false)],
+        ),
+        Case(
+            "on top of what another covers from above",
+            "1 0 8:1 / / rw - ext4 a rw\n5 1 8:5 / /a/b rw - ext4 e rw\n2 5 8:2 / /a/b rw - ext4 b rw\n3 1 8:3 / /a rw - ext4 c rw\n",
+            &[("/a/b", true)],
+        ),
         Case("a mount that is its own parent", "2 2 8:2 / / rw - ext4 b rw\n", &[("/", false)]),
         Case(
             "numbers that go round in a circle",
