@@ -30,6 +30,9 @@ pub enum Cut {
 /// problems when fstrimming a subset of a fragmented AG").
 const XFS_ANY_RANGE: (u32, u32) = (6, 10);
 
+/// No piece that a cut leaves is smaller than a block, and few filesystems have smaller ones.
+const SMALLEST_BLOCK: u64 = 4096;
+
 /// Ranges inside of a group end on whole MiB, where partitions, clusters and chunks begin too.
 const ALIGN: u64 = 1 << 20;
 
@@ -60,8 +63,10 @@ pub struct Ranges {
     cut: Cut,
     /// The calls so far cover all before it; `None`: all of it.
     at: Option<u64>,
-    /// How far a range inside of a group reaches back into the one before.
-    overlap: u64,
+    /// What the kernel leaves out below.
+    least: u64,
+    /// Cuts inside of a group that were not looked at again, the older one first.
+    seams: [Option<u64>; 2],
 }
 
 /// One call.
@@ -69,40 +74,73 @@ pub struct Ranges {
 pub struct Call {
     /// What FITRIM is asked for.
     pub range: Range,
-    /// How much of the filesystem it covers that no call before it did.
+    /// How much of the filesystem it covers that no call before it did. 0: it is about the seam of two ranges.
     pub passes: u64,
 }
 
 impl Ranges {
     /// One pass. A free extent below `min_extent` is left alone by the kernel, and so is a piece of a larger one that a
-    /// cut leaves: where a range begins inside of a group it reaches back by that much, so that each such piece is part
-    /// of a larger one once. The same holds for a cluster of the image's that lies across a cut.
+    /// cut leaves; and a cluster of the image's that lies across a cut is freed by neither of its two halves. So where
+    /// extents can be smaller than that, a short call goes over each cut once more: some ranges later, since XFS leaves
+    /// out what it still discards (xfs_extent_busy_search in fs/xfs/xfs_discard.c).
     pub fn new(cut: Cut, min_extent: u64) -> Self {
-        Self { cut, at: Some(0), overlap: min_extent }
+        Self { cut, at: Some(0), least: min_extent, seams: [None; 2] }
     }
 
     /// The next call: about `step` bytes, as near to that as a cut allows; without a step as much as one call does well.
     /// `None` when all were made.
     pub fn next(&mut self, step: Option<u64>) -> Option<Call> {
+        if let Some(seam) = self.next_seam() {
+            return Some(seam);
+        }
         let at = self.at?;
-        let (cut_end, reach) = match (self.cut, step) {
+        let cut_end = match (self.cut, step) {
             (Cut::Nowhere, _) | (Cut::Groups(_), None) => {
                 self.at = None;
                 return Some(Call { range: Range::WHOLE, passes: self.cut.total().unwrap_or(u64::MAX) });
             }
-            (Cut::Groups(groups), Some(step)) => (after_whole_groups(groups, at, step), 0),
+            (Cut::Groups(groups), Some(step)) => after_whole_groups(groups, at, step),
             (Cut::Inside(groups), step) => {
-                let in_group = at.saturating_sub(groups.first).checked_rem(groups.bytes).unwrap_or(0);
-                (inside(groups, at, in_group, step.unwrap_or(u64::MAX)), in_group.min(self.overlap))
+                let in_group = in_group(groups, at);
+                if in_group > 0 && self.least > SMALLEST_BLOCK {
+                    self.seams = [self.seams.into_iter().flatten().last(), Some(at)];
+                }
+                inside(groups, at, in_group, step.unwrap_or(u64::MAX))
             }
         };
         // Never less than something, so that a pass ends.
         let end = cut_end.max(at.saturating_add(1)).min(self.cut.total().unwrap_or(u64::MAX));
         self.at = self.cut.total().and_then(|total| (end < total).then_some(end));
-        let start = at.saturating_sub(reach);
-        let range = Range { start, len: end.saturating_sub(start) };
-        Some(Call { range, passes: end.saturating_sub(at) })
+        let len = end.saturating_sub(at);
+        Some(Call { range: Range { start: at, len }, passes: len })
     }
+
+    /// A seam, once a range was made after the one behind it.
+    fn next_seam(&mut self) -> Option<Call> {
+        let Cut::Inside(groups) = self.cut else { return None };
+        let [older, newer] = self.seams;
+        let seam = match (older, newer) {
+            (Some(older), newer) => {
+                self.seams = [None, newer];
+                older
+            }
+            (None, Some(newer)) if self.at.is_none() => {
+                self.seams = [None; 2];
+                newer
+            }
+            _ => return None,
+        };
+        let from_group = in_group(groups, seam);
+        let start = seam.saturating_sub(self.least.min(from_group));
+        let group_end = seam.saturating_add(groups.bytes.saturating_sub(from_group)).min(groups.total);
+        let len = seam.saturating_add(self.least).min(group_end).saturating_sub(start);
+        Some(Call { range: Range { start, len }, passes: 0 })
+    }
+}
+
+/// How far behind the start of its group.
+fn in_group(groups: Groups, at: u64) -> u64 {
+    at.saturating_sub(groups.first).checked_rem(groups.bytes).unwrap_or(0)
 }
 
 /// Where as many whole groups end as `step` holds; one at least. The bytes before the first group go with it.

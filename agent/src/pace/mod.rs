@@ -41,7 +41,7 @@ pub struct Limits {
 /// alone.
 pub const MOST_RANGES: u64 = 65_536;
 
-/// A range that begins inside of a group reaches back by the smallest extent (`ranges.rs`), and should not be made of that.
+/// Each cut inside of a group costs another look at two of the smallest extents (`ranges.rs`).
 const EXTENTS_IN_A_RANGE: u64 = 16;
 
 impl Limits {
@@ -51,8 +51,8 @@ impl Limits {
             Pace::Full => return None,
             Pace::Steady => Self {
                 floor: 4 * MIB,
-                ceiling: 128 * MIB,
-                target: Duration::from_millis(25),
+                ceiling: 64 * MIB,
+                target: Duration::from_millis(20),
                 rest_percent: 100,
                 least_rest: Duration::from_millis(5),
                 most_rest: Duration::from_millis(500),
@@ -85,7 +85,7 @@ mod tests {
     fn limits() {
         const TIB: u64 = 1 << 40;
         for (name, pace, total, min_extent, floor, ceiling) in [
-            ("steady", Pace::Steady, TIB, 4096, 4 * MIB, 128 * MIB),
+            ("steady", Pace::Steady, TIB, 4096, 4 * MIB, 64 * MIB),
             ("gentle", Pace::Gentle, TIB, 65_536, MIB, 32 * MIB),
             ("gentle and huge", Pace::Gentle, 64 * TIB, 4096, MIB, 1024 * MIB),
             ("large extents alone", Pace::Gentle, TIB, 4 * MIB, 64 * MIB, 64 * MIB),

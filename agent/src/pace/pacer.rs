@@ -88,18 +88,18 @@ mod tests {
     fn one_range() {
         let plain = |bytes, busy| Seen { bytes, busy, discard: None, strain: 0 };
         for (name, seen, step, rest) in [
-            ("as long as it should", plain(8 * MIB, millis(25)), 8 * MIB, 25),
+            ("as long as it should", plain(8 * MIB, millis(20)), 8 * MIB, 20),
             ("free of charge", plain(8 * MIB, Duration::ZERO), 16 * MIB, 5),
-            ("a little too long", plain(8 * MIB, millis(50)), 4 * MIB, 50),
+            ("a little too long", plain(8 * MIB, millis(40)), 4 * MIB, 40),
             ("a stall", plain(8 * MIB, millis(10_000)), 4 * MIB, 500),
-            ("the short end of a group", plain(MIB, millis(25)), 4 * MIB, 25),
+            ("the short end of a group", plain(MIB, millis(20)), 4 * MIB, 20),
             (
                 "returned before its discards",
                 Seen { discard: Some(millis(40)), ..plain(8 * MIB, millis(1)) },
-                5 * MIB,
+                4 * MIB,
                 40,
             ),
-            ("others are held up", Seen { strain: 1, ..plain(8 * MIB, millis(10)) }, 10 * MIB, 20),
+            ("others are held up", Seen { strain: 1, ..plain(8 * MIB, millis(10)) }, 8 * MIB, 20),
             ("and badly", Seen { strain: 40, ..plain(8 * MIB, millis(10)) }, 4 * MIB, 500),
         ] {
             let mut pacer = pacer(Pace::Steady);

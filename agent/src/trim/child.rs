@@ -71,6 +71,12 @@ impl Worker {
         let _ = self.child.start_kill();
     }
 
+    /// Waits until it is gone, which a kill or the end of its orders brings about.
+    pub(crate) async fn gone(&mut self) {
+        // An error means that it has been waited for.
+        let _ = self.child.wait().await;
+    }
+
     /// Closes the socket, which ends a worker that waits for an order, and waits until it is gone.
     pub(crate) async fn reap(mut self) -> io::Result<ExitStatus> {
         drop((self.orders, self.answers));

@@ -9,6 +9,7 @@
 //! R is new:     another is active, or holds the guest's lock -> BUSY    else start
 //! ```
 
+mod calls;
 pub(crate) mod child;
 mod claim;
 pub(crate) mod disks;

@@ -1,33 +1,30 @@
-//! One filesystem's turn: open it, start its worker, hand it one range after the other. To pause, the next range is
-//! withheld; to stop, the worker is killed.
+//! One filesystem's turn: open it, start its worker, hand it one range after the other (`calls.rs`). To stop, the worker is
+//! killed.
 //!
 //! ```text
 //! opening -> syncing -> Ready -> range, range, ... -> Over(Done | Failed)
 //!    any of them --Stop--> Stopping (killed, not yet reaped) -> Over(Partial)
 //! ```
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use nix::errno::Errno;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task, time,
 };
-use trimtab_proto::words::{ClaimKind, FailureKind, Pace};
+use trimtab_proto::words::{FailureKind, Pace};
 
 use super::{
     child::{self, Worker},
-    open, plan,
+    open,
     report::Failure,
-    rhythm::Rhythm,
 };
 use crate::{
     kernel::{fitrim, geometry::Groups},
     kernels::Release,
     model::DevNum,
-    ranges::{self, Call, Cut, Ranges},
     sys::Roots,
-    worker::{Answer, Order},
 };
 
 /// Opening a mount point takes longer only where its disk does not answer.
@@ -95,7 +92,7 @@ pub(super) enum Ended {
 }
 
 /// Why no further range is handed out.
-enum Leave {
+pub(super) enum Leave {
     Finished,
     Stopped,
     GivenUp,
@@ -117,7 +114,7 @@ impl Turn {
         self.tell(Note::Over(ended));
     }
 
-    fn tell(&self, note: Note) {
+    pub(super) fn tell(&self, note: Note) {
         // The run hears until its last turn is over; where it is gone, so is the agent.
         let _ = self.notes.send((self.job.id, note));
     }
@@ -128,13 +125,9 @@ impl Turn {
             Err(Leave::Failed(failure)) => return Ended::Failed(failure),
             Err(_) => return Ended::Partial,
         };
-        let mut worker = match Worker::start(&self.house.worker, filesystem) {
+        let mut worker = match self.start(filesystem) {
             Ok(worker) => worker,
-            Err(source) => {
-                let text = format!("cannot start a worker process: {source}");
-                let errno = source.raw_os_error().unwrap_or_default();
-                return Ended::Failed(Failure { kind: FailureKind::Worker, errno, text });
-            }
+            Err(failure) => return Ended::Failed(failure),
         };
         let mut control = self.control.clone();
         let leave = tokio::select! {
@@ -172,8 +165,16 @@ impl Turn {
         }
     }
 
+    pub(super) fn start(&self, filesystem: OwnedFd) -> Result<Worker, Failure> {
+        Worker::start(&self.house.worker, filesystem).map_err(|source| {
+            let text = format!("cannot start a worker process: {source}");
+            let errno = source.raw_os_error().unwrap_or_default();
+            Failure { kind: FailureKind::Worker, errno, text }
+        })
+    }
+
     /// The filesystem's directory and its division; on a thread that may hang without harm.
-    async fn open(&mut self) -> Result<(std::os::fd::OwnedFd, Option<Groups>), Leave> {
+    pub(super) async fn open(&mut self) -> Result<(OwnedFd, Option<Groups>), Leave> {
         let (house, job) = (self.house.clone(), self.job.clone());
         let opening = task::spawn_blocking(move || {
             let directory = open::open(&house.roots, &job.mount, job.id)?;
@@ -196,70 +197,6 @@ impl Turn {
                 })),
             },
         }
-    }
-
-    async fn hand_out(&mut self, worker: &mut Worker, groups: Option<Groups>) -> Leave {
-        match worker.answer().await {
-            Ok(Answer::Ready) => {}
-            Ok(Answer::Err(errno)) => return Leave::Failed(refused("syncing", errno)),
-            Ok(_) | Err(_) => return Leave::WorkerDied,
-        }
-        let cut = Cut::of(&self.job.fs_type, groups, &self.house.kernel);
-        let mut rhythm = Rhythm::new(&self.house, &self.job, cut.total());
-        let (counted, when_counted) = oneshot::channel();
-        let is_one_call = matches!((cut, rhythm.step()), (Cut::Nowhere, _) | (Cut::Groups(_), None));
-        self.tell(Note::Ready { total: cut.total().filter(|_| !is_one_call), counted });
-        // An error means that the run is gone, and this turn with it.
-        let _ = when_counted.await;
-
-        let arming = match cut {
-            Cut::Groups(groups) if self.job.again && self.job.fs_type != "xfs" => {
-                Some(ranges::arming(groups))
-            }
-            Cut::Nowhere if self.job.again && self.job.fs_type == "ext4" => {
-                let mount = self.job.mount.display();
-                tracing::warn!("{mount}: its superblock cannot be read, so ext4 is not made to look again");
-                None
-            }
-            _ => None,
-        };
-        let echoes = plan::claim_kind(&self.job.fs_type, &self.house.kernel) == ClaimKind::RangeEcho;
-        let mut ranges = Ranges::new(cut, self.job.least_extent);
-        let mut rest = Duration::ZERO;
-        while let Some(Call { range, passes }) = ranges.next(rhythm.step()) {
-            time::sleep(rest).await;
-            // Err: the run is gone, and `stopped` sees that too.
-            if self.control.wait_for(|c| *c != Control::Pause).await.is_err() {
-                return Leave::Stopped;
-            }
-            let begun = rhythm.begin();
-            if let Some((range, min_extent)) = arming {
-                match call(worker, Order::Trim { range, min_extent }).await {
-                    Ok(_) => {}
-                    Err(leave) => return leave,
-                }
-            }
-            match call(worker, Order::Trim { range, min_extent: self.job.min_extent }).await {
-                // What only echoes the range echoes what reaches back into the one before, too.
-                Ok(claimed) if echoes => {
-                    self.tell(Note::Passed { bytes: passes, claimed: claimed.min(passes) })
-                }
-                Ok(claimed) => self.tell(Note::Passed { bytes: passes, claimed }),
-                Err(leave) => return leave,
-            }
-            rest = rhythm.done(&begun, passes).await;
-        }
-        Leave::Finished
-    }
-}
-
-/// One FITRIM; what it claimed.
-async fn call(worker: &mut Worker, order: Order) -> Result<u64, Leave> {
-    worker.order(&order).await.map_err(|_| Leave::WorkerDied)?;
-    match worker.answer().await {
-        Ok(Answer::Ok { claimed, .. }) => Ok(claimed),
-        Ok(Answer::Err(errno)) => Err(Leave::Failed(refused("FITRIM", errno))),
-        Ok(_) | Err(_) => Err(Leave::WorkerDied),
     }
 }
 

@@ -1,0 +1,145 @@
+//! The calls of a turn: one range after the other to its worker, as the pace wants them, with the pauses that the run wants.
+//!
+//! ```text
+//! rest ──> paused? wait ──> a call ──┬── it returns ──> Passed, the next one
+//!            ^                       └── a pause, and it goes on: its worker is killed, and the call made anew by the next
+//!            └──────────────────────────────────┘
+//! ```
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{oneshot, watch},
+    time,
+};
+
+use super::{
+    child::Worker,
+    rhythm::Rhythm,
+    turn::{Control, Leave, Note, Turn, refused},
+};
+use crate::{
+    kernel::{fitrim::Range, geometry::Groups},
+    ranges::{self, Call, Cut, Ranges},
+    worker::{Answer, Order},
+};
+
+/// A call that goes on for so long after a pause was asked for is ended: one that is the whole of a filesystem may take
+/// hours. Of one that is not, no more than a range is done twice.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+impl Turn {
+    /// All ranges; `groups` as far as they could be read.
+    pub(super) async fn hand_out(&mut self, worker: &mut Worker, groups: Option<Groups>) -> Leave {
+        if let Err(leave) = ready(worker).await {
+            return leave;
+        }
+        let cut = Cut::of(&self.job.fs_type, groups, &self.house.kernel);
+        let mut rhythm = Rhythm::new(&self.house, &self.job, cut.total());
+        let (counted, when_counted) = oneshot::channel();
+        let is_one_call = matches!((cut, rhythm.step()), (Cut::Nowhere, _) | (Cut::Groups(_), None));
+        self.tell(Note::Ready { total: cut.total().filter(|_| !is_one_call), counted });
+        // An error means that the run is gone, and this turn with it.
+        let _ = when_counted.await;
+
+        let arming = self.arming(cut);
+        let mut ranges = Ranges::new(cut, self.job.least_extent);
+        let mut rest = Duration::ZERO;
+        while let Some(Call { range, passes }) = ranges.next(rhythm.step()) {
+            if passes > 0 {
+                time::sleep(rest).await;
+            }
+            let begun = rhythm.begin();
+            let claimed = match self.call(worker, range, arming).await {
+                Ok(claimed) => claimed,
+                Err(leave) => return leave,
+            };
+            if passes == 0 {
+                // A seam, whose ranges are done: next to no work, and counted already.
+                continue;
+            }
+            self.tell(Note::Passed { bytes: passes, claimed });
+            rest = rhythm.done(&begun, passes).await;
+        }
+        Leave::Finished
+    }
+
+    /// The call that goes before each range, where ext4 is to look again.
+    fn arming(&self, cut: Cut) -> Option<(Range, u64)> {
+        match cut {
+            Cut::Groups(groups) if self.job.again && self.job.fs_type != "xfs" => {
+                Some(ranges::arming(groups))
+            }
+            Cut::Nowhere if self.job.again && self.job.fs_type == "ext4" => {
+                let mount = self.job.mount.display();
+                tracing::warn!("{mount}: its superblock cannot be read, so ext4 is not made to look again");
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// One range, when no pause is wanted; what it claimed.
+    async fn call(
+        &mut self,
+        worker: &mut Worker,
+        range: Range,
+        arming: Option<(Range, u64)>,
+    ) -> Result<u64, Leave> {
+        let order = Order::Trim { range, min_extent: self.job.min_extent };
+        let arming = arming.map(|(range, min_extent)| Order::Trim { range, min_extent });
+        loop {
+            // Err: the run is gone, and so is what this turn is for.
+            self.control.wait_for(|c| *c != Control::Pause).await.map_err(|_| Leave::Stopped)?;
+            let mut control = self.control.clone();
+            let calls = async {
+                if let Some(arming) = &arming {
+                    fitrim(worker, arming).await?;
+                }
+                fitrim(worker, &order).await
+            };
+            tokio::select! {
+                claimed = calls => return claimed,
+                () = is_held_up(&mut control) => {}
+            }
+            worker.kill();
+            worker.gone().await;
+            self.control.wait_for(|c| *c != Control::Pause).await.map_err(|_| Leave::Stopped)?;
+            let (filesystem, _) = self.open().await?;
+            *worker = self.start(filesystem).map_err(Leave::Failed)?;
+            ready(worker).await?;
+        }
+    }
+}
+
+/// Waits until a pause is wanted and a call's patience is over.
+async fn is_held_up(control: &mut watch::Receiver<Control>) {
+    loop {
+        if control.wait_for(|c| *c == Control::Pause).await.is_err() {
+            // The run is gone; `stopped` sees that too.
+            return std::future::pending().await;
+        }
+        if time::timeout(PATIENCE, control.wait_for(|c| *c != Control::Pause)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until the worker has synced its filesystem.
+async fn ready(worker: &mut Worker) -> Result<(), Leave> {
+    match worker.answer().await {
+        Ok(Answer::Ready) => Ok(()),
+        Ok(Answer::Err(errno)) => Err(Leave::Failed(refused("syncing", errno))),
+        Ok(_) | Err(_) => Err(Leave::WorkerDied),
+    }
+}
+
+/// One FITRIM; what it claimed.
+async fn fitrim(worker: &mut Worker, order: &Order) -> Result<u64, Leave> {
+    worker.order(order).await.map_err(|_| Leave::WorkerDied)?;
+    match worker.answer().await {
+        Ok(Answer::Ok { claimed, .. }) => Ok(claimed),
+        Ok(Answer::Err(errno)) => Err(Leave::Failed(refused("FITRIM", errno))),
+        Ok(_) | Err(_) => Err(Leave::WorkerDied),
+    }
+}
