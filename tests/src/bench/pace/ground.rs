@@ -73,11 +73,11 @@ impl Ground {
         let stat = self.disk.device().replace("/dev/", "/sys/block/") + "/stat";
         let text = fs::read_to_string(&stat).with_context(|| format!("cannot read {stat}"))?;
         let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-        // Documentation/block/stat.rst counts from 1: 12 discards done, 14 sectors of them.
+        // Documentation/block/stat.rst counts from 1: 14 sectors discarded.
         let field = |number: usize| -> Result<u64> {
             Ok(fields.get(number.saturating_sub(1)).context("this kernel counts no discards")?.parse()?)
         };
-        Ok(Counters { discards: field(12)?, sectors: field(14)? })
+        Ok(Counters { sectors: field(14)? })
     }
 }
 
@@ -98,6 +98,5 @@ fn write_once(path: &Path, filesystem: Filesystem) -> Result<()> {
 /// What a device has discarded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Counters {
-    pub(super) discards: u64,
     pub(super) sectors: u64,
 }

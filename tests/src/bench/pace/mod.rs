@@ -6,7 +6,7 @@ mod tool;
 mod writer;
 
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use crate::loop_disk::Filesystem;
 use crate::programs;
-use ground::Ground;
+use ground::{Counters, Ground};
 use table::{Rows, Run};
-use tool::Tool;
+use tool::{Tool, Trim};
 use writer::Writer;
 
 /// How long the writer is alone before each trim.
@@ -26,6 +26,16 @@ const ALONE: Duration = Duration::from_secs(3);
 /// A device that has discarded nothing for this long has done all of it: of all that was seen, one discard took no more
 /// than a third.
 const STILL: Duration = Duration::from_secs(2);
+
+/// A trim that discards nothing for this long hangs.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The kernel counts sectors of this size.
+const SECTOR_BYTES: u64 = 512;
+
+/// The worst fsync is looked for in no less than this, from each start: what a disk does by itself now and then weighs on
+/// a short trim and on a long one alike.
+const WINDOW: Duration = Duration::from_secs(10);
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -81,44 +91,62 @@ pub fn run(options: &Options) -> Result<Value> {
     Ok(json!({ "schema": "trimtab.bench-pace/1", "machine": machine, "filesystems": all }))
 }
 
-fn once(ground: &mut Ground, tool: Tool, agent: &std::path::Path) -> Result<Run> {
+fn once(ground: &mut Ground, tool: Tool, agent: &Path) -> Result<Run> {
     let full = ground.renew()?;
     let counted = ground.counters()?;
     let writer = Writer::start(&ground.mount());
     let begin = Instant::now();
     sleep(ALONE);
     let from = Instant::now();
-    let trimmed = tool.trim(agent, &ground.mount());
-    let returned = Instant::now();
-    let done = last_discard(ground, returned);
+    let trim = tool.start(agent, &ground.mount())?;
+    let moves = follow(ground, counted, trim);
+    let window = from.checked_add(WINDOW).unwrap_or(from);
+    sleep(window.saturating_duration_since(Instant::now()));
     let syncs = writer.stop()?;
-    let (cpu, done) = (trimmed?, done?);
-    let now = ground.counters()?;
+    let Moves { first, last, cpu, sectors } = moves?;
     Ok(Run {
         tool,
-        wall: done.saturating_duration_since(from),
+        wall: last.saturating_duration_since(first),
         freed_bytes: full.saturating_sub(ground.allocated()?),
-        discards: now.discards.saturating_sub(counted.discards),
+        sent_bytes: sectors.saturating_mul(SECTOR_BYTES),
         cpu,
         before: syncs.between(begin, from),
-        during: syncs.between(from, done),
+        during: syncs.between(first, last),
+        worst: syncs.between(from, window.max(last)).last().copied().unwrap_or_default(),
     })
 }
 
-/// When the device had done its last discard: newer XFS returns before.
-fn last_discard(ground: &Ground, returned: Instant) -> Result<Instant> {
-    let mut last = ground.counters()?;
-    let mut moved = returned;
+/// What the device's discards did.
+struct Moves {
+    first: Instant,
+    last: Instant,
+    cpu: Duration,
+    sectors: u64,
+}
+
+/// Follows a trim to its last discard; newer XFS returns before.
+fn follow(ground: &Ground, base: Counters, mut trim: Trim) -> Result<Moves> {
+    let begin = Instant::now();
+    let (mut first, mut last, mut seen, mut cpu) = (None, begin, base, None);
     loop {
         sleep(LOOK_EVERY);
         let now = Instant::now();
         let found = ground.counters()?;
-        if found != last {
-            (last, moved) = (found, now);
-        } else if now.saturating_duration_since(moved) >= STILL {
-            return Ok(moved);
-        } else if now.saturating_duration_since(returned) > Duration::from_secs(600) {
-            bail!("the discards do not end");
+        if found != seen {
+            // It moved since the look before.
+            first = first.or(now.checked_sub(LOOK_EVERY));
+            (seen, last) = (found, now);
+        }
+        cpu = match cpu {
+            None => trim.ended()?,
+            ended => ended,
+        };
+        if let (Some(cpu), true) = (cpu, now.saturating_duration_since(last) >= STILL) {
+            let sectors = seen.sectors.saturating_sub(base.sectors);
+            return Ok(Moves { first: first.unwrap_or(begin), last, cpu, sectors });
+        }
+        if now.saturating_duration_since(last) > LIMIT {
+            bail!("the trim does not end, and nothing is discarded");
         }
     }
 }

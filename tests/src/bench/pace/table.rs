@@ -12,15 +12,17 @@ use crate::MIB;
 #[derive(Clone, Debug)]
 pub(super) struct Run {
     pub(super) tool: Tool,
-    /// From the start of the program to the last discard done.
+    /// From the first discard to the last one done.
     pub(super) wall: Duration,
     pub(super) freed_bytes: u64,
-    pub(super) discards: u64,
+    pub(super) sent_bytes: u64,
     pub(super) cpu: Duration,
     /// The writer's fsyncs before it, sorted.
     pub(super) before: Vec<Duration>,
     /// And meanwhile.
     pub(super) during: Vec<Duration>,
+    /// The longest of them, or of the time after a short trim.
+    pub(super) worst: Duration,
 }
 
 /// All runs on one filesystem.
@@ -36,7 +38,7 @@ struct Row {
     rounds: usize,
     wall: f64,
     freed_mib: f64,
-    discards: f64,
+    sent_mib: f64,
     cpu: f64,
     p50: f64,
     p99: f64,
@@ -54,12 +56,12 @@ impl Rows {
             rounds: runs.len(),
             wall: of(|run| run.wall.as_secs_f64()),
             freed_mib: of(|run| mib(run.freed_bytes)),
-            discards: of(|run| count(run.discards)),
+            sent_mib: of(|run| mib(run.sent_bytes)),
             cpu: of(|run| run.cpu.as_secs_f64()),
             p50: of(|run| millis(percentile(&run.during, 50))),
             p99: of(|run| millis(percentile(&run.during, 99))),
-            worst: of(|run| millis(percentile(&run.during, 100))),
-            worst_of_all: runs.iter().map(|run| millis(percentile(&run.during, 100))).fold(0.0, f64::max),
+            worst: of(|run| millis(run.worst)),
+            worst_of_all: runs.iter().map(|run| millis(run.worst)).fold(0.0, f64::max),
             syncs_per_second: of(|run| per_second(&run.during, run.wall)),
         })
     }
@@ -118,7 +120,7 @@ impl Rows {
             .map(|row| {
                 json!({
                     "tool": row.tool.name(), "rounds": row.rounds, "wall_secs": row.wall,
-                    "freed_mib": row.freed_mib, "discards": row.discards, "cpu_secs": row.cpu,
+                    "freed_mib": row.freed_mib, "sent_mib": row.sent_mib, "cpu_secs": row.cpu,
                     "fsync_p50_ms": row.p50, "fsync_p99_ms": row.p99, "fsync_worst_ms": row.worst,
                     "fsync_worst_of_all_ms": row.worst_of_all, "fsyncs_per_second": row.syncs_per_second,
                 })

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -27,8 +27,8 @@ impl Tool {
         }
     }
 
-    /// Trims with this agent; the processor time that it and its processes took.
-    pub(super) fn trim(self, agent: &Path, ground: &Path) -> Result<Duration> {
+    /// Begins a trim, with this agent.
+    pub(super) fn start(self, agent: &Path, ground: &Path) -> Result<Trim> {
         let before = children_cpu()?;
         let mut command = match self {
             Self::Fstrim => Command::new("/usr/sbin/fstrim"),
@@ -43,9 +43,31 @@ impl Tool {
         };
         let log = File::create(ground.with_file_name("log"))?;
         command.arg(ground).stdin(Stdio::null()).stdout(log);
-        let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
-        ensure!(status.success(), "{command:?}: {status}");
-        Ok(children_cpu()?.saturating_sub(before))
+        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Trim { child, before })
+    }
+}
+
+/// A trim under way.
+pub(super) struct Trim {
+    child: Child,
+    before: Duration,
+}
+
+impl Trim {
+    /// The processor time that it and its processes took, once it has ended.
+    pub(super) fn ended(&mut self) -> Result<Option<Duration>> {
+        let Some(status) = self.child.try_wait()? else { return Ok(None) };
+        ensure!(status.success(), "a trim failed: {status}");
+        Ok(Some(children_cpu()?.saturating_sub(self.before)))
+    }
+}
+
+impl Drop for Trim {
+    fn drop(&mut self) {
+        // An error means that it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
