@@ -48,7 +48,7 @@ async fn night(vms: u64) -> Result<ExitCode> {
     let (real, cpu) = (clock.elapsed(), cpu()?.saturating_sub(cpu_before));
     let state = play.store.status(id).await?.summary.state;
     ensure!(state == CampaignState::Done, "it ended {state:?}");
-    check::caps(&play.world, &limits)?;
+    check::caps(&play.world.log.entries(), &limits)?;
     check::bytes(&play.world, &play.store.runs(id).await?)?;
     let bound = check::lower_bound(&play.world, &play.ear.turns(), &limits);
     let per_mille = took.as_millis().saturating_mul(1000).checked_div(bound.as_millis()).unwrap_or(0);

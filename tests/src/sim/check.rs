@@ -16,18 +16,17 @@ use super::{
 ///
 /// # Errors
 /// What was exceeded, when.
-pub fn caps(world: &World, limits: &Limits) -> Result<()> {
-    let entries = world.log.entries();
+pub fn caps(entries: &[Entry], limits: &Limits) -> Result<()> {
     let all = |_: &Entry| vec!["all".to_owned()];
-    most(&entries, all, |_| limits.at_once.get())?;
+    most(entries, all, |_| limits.at_once.get())?;
     most(
-        &entries,
+        entries,
         |entry| entry.datastores.clone(),
         |name| limits.datastores.get(name).unwrap_or(&limits.per_datastore).get(),
     )?;
-    most(&entries, |entry| vec![entry.vm.clone()], |_| 1)?;
+    most(entries, |entry| vec![entry.vm.clone()], |_| 1)?;
     let first = |entry: &Entry| if entry.is_first { entry.datastores.clone() } else { Vec::new() };
-    most(&entries, first, |_| 1)
+    most(entries, first, |_| 1)
 }
 
 /// At no moment are there more than `cap` of what `of` tells of.

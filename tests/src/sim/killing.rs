@@ -2,17 +2,17 @@
 //! what the files lost and the guests saw, against what the store says of it.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     num::NonZeroU32,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    path::{Path, PathBuf},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use trimtab_controller::{
     campaign::{
-        account::{CampaignState, RunRow, Summary},
+        account::{CampaignState, RunRow, Status, Summary},
         limits::{Limits, Share},
         run::{NewRun, VmKey},
         store::{NewCampaign, Store, sqlite::SqliteStore},
@@ -21,10 +21,12 @@ use trimtab_controller::{
 };
 
 use super::{
+    check,
     fleet::Dice,
+    log::Entry,
     punching::{KEPT_BYTES, PunchingVm},
 };
-use crate::{hybrid::Serving, programs};
+use crate::{campaigns::WorkerProcess, hybrid::Serving, programs};
 
 /// Between two pieces of a trim.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -34,21 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// A host of files and agents, a store, and a worker that is started and killed.
 pub struct Rig {
     folder: tempfile::TempDir,
+    store: PathBuf,
     /// The guests.
     pub vms: Vec<PunchingVm>,
     _serving: Vec<Serving>,
     /// What each image occupied at first, in bytes.
     pub before: Vec<u64>,
-}
-
-/// A running worker, killed when it is dropped.
-pub struct Worker(pub Child);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 impl Rig {
@@ -57,21 +50,48 @@ impl Rig {
     /// # Errors
     /// Files or sockets cannot be made.
     pub fn new(vms: u32) -> Result<Self> {
+        Self::with_pause(vms, PAUSE)
+    }
+
+    /// So many guests whose trims rest so long, and whose agents take a caller for gone that is silent for `keepalive`.
+    ///
+    /// # Errors
+    /// Files or sockets cannot be made.
+    pub fn attentive(vms: u32, pause: Duration, keepalive: Duration) -> Result<Self> {
+        Self::of(vms, |folder, name| Ok(PunchingVm::new(folder, name, pause)?.attentive(keepalive)))
+    }
+
+    /// So many guests whose trims rest for so long between two of ten pieces.
+    ///
+    /// # Errors
+    /// Files or sockets cannot be made.
+    pub fn with_pause(vms: u32, pause: Duration) -> Result<Self> {
+        Self::of(vms, |folder, name| PunchingVm::new(folder, name, pause))
+    }
+
+    fn of(vms: u32, vm: impl Fn(&Path, &str) -> std::io::Result<PunchingVm>) -> Result<Self> {
         let parent = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
         let folder = tempfile::Builder::new().prefix("trimtab-").tempdir_in(parent)?;
         let vms = (0..vms)
-            .map(|number| PunchingVm::new(folder.path(), &format!("vm-{number}"), PAUSE))
+            .map(|number| vm(folder.path(), &format!("vm-{number}")))
             .collect::<std::io::Result<Vec<_>>>()?;
         let serving = vms.iter().map(PunchingVm::serve).collect::<std::io::Result<_>>()?;
         let inventory: String = vms.iter().map(PunchingVm::inventory).collect();
         fs::write(folder.path().join("fleet.toml"), inventory)?;
         let before = vms.iter().map(PunchingVm::allocated_bytes).collect::<std::io::Result<_>>()?;
-        Ok(Self { folder, vms, _serving: serving, before })
+        let store = folder.path().join("trimtab.db");
+        Ok(Self { folder, store, vms, _serving: serving, before })
+    }
+
+    /// The same with its store elsewhere.
+    #[must_use]
+    pub fn stored_at(self, store: PathBuf) -> Self {
+        Self { store, ..self }
     }
 
     /// The store's file.
     pub fn store(&self) -> PathBuf {
-        self.path("trimtab.db")
+        self.store.clone()
     }
 
     /// A file in the rig's folder.
@@ -104,21 +124,28 @@ impl Rig {
         }
     }
 
+    /// `trimtab` with these words, over these guests and this store.
+    ///
+    /// # Errors
+    /// There is no `trimtab`.
+    pub fn command(&self, words: &[&str]) -> Result<Command> {
+        let mut command = Command::new(programs::trimtab()?);
+        command.arg("--inventory").arg(self.path("fleet.toml")).args(["--connect", "none"]).args(words);
+        // Whatever the machine is busy with is no matter here.
+        command.env("TRIMTAB_STORE", self.store()).env("TRIMTAB_IO_PRESSURE_PERCENT", "0");
+        Ok(command)
+    }
+
     /// Starts a worker.
     ///
     /// # Errors
     /// There is no `trimtab`, or it cannot be started.
-    pub fn start(&self) -> Result<Worker> {
-        let mut command = Command::new(programs::trimtab()?);
-        command.arg("--inventory").arg(self.path("fleet.toml")).args(["--connect", "none"]);
-        command.args(["worker", "--store"]).arg(self.store());
-        // Whatever the machine is busy with is no matter here.
-        command.env("TRIMTAB_IO_PRESSURE_PERCENT", "0");
-        let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        Ok(Worker(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?))
+    pub fn start(&self) -> Result<WorkerProcess> {
+        WorkerProcess::start(self.command(&["worker"])?, &self.log())
     }
 
-    fn log(&self) -> PathBuf {
+    /// Where workers say what they do.
+    pub fn log(&self) -> PathBuf {
         self.path("worker.log")
     }
 
@@ -157,15 +184,69 @@ impl Rig {
     /// It comes to none.
     pub async fn carry_on(&self, store: &SqliteStore, campaign: i64) -> Result<Summary> {
         let _worker = self.start()?;
+        let status = self.until(store, campaign, |status| status.summary.state != CampaignState::Active);
+        Ok(status.await?.summary)
+    }
+
+    /// Waits until the campaign's status fits.
+    ///
+    /// # Errors
+    /// It does not come to that, or the store cannot be read.
+    pub async fn until(
+        &self,
+        store: &SqliteStore,
+        campaign: i64,
+        fits: impl Fn(&Status) -> bool,
+    ) -> Result<Status> {
         let began = Instant::now();
         loop {
-            let summary = store.status(campaign).await?.summary;
-            if summary.state != CampaignState::Active {
-                return Ok(summary);
+            let status = store.status(campaign).await?;
+            if fits(&status) {
+                return Ok(status);
             }
-            ensure!(began.elapsed() < PATIENCE, "{summary:?}\n{}", self.said());
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            ensure!(began.elapsed() < PATIENCE, "{status:?}\n{}", self.said());
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Holds what the guests did at the same time against the campaign's limits.
+    ///
+    /// # Errors
+    /// They were exceeded.
+    pub fn check_caps(&self) -> Result<()> {
+        let campaign = self.campaign();
+        let entries: Vec<Entry> = self
+            .vms
+            .iter()
+            .zip(&campaign.runs)
+            .flat_map(|(vm, run)| {
+                vm.turns().into_iter().map(|(began, ended)| Entry {
+                    vm: vm.name().to_owned(),
+                    datastores: run.datastores.clone(),
+                    began,
+                    ended,
+                    is_first: run.is_first,
+                })
+            })
+            .collect();
+        check::caps(&entries, &campaign.limits)
+    }
+
+    /// How many guests trim now.
+    pub fn trimming(&self) -> usize {
+        self.vms.iter().filter(|vm| vm.is_trimming()).count()
+    }
+
+    /// What all images have lost, in bytes.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn lost_bytes(&self) -> Result<i64> {
+        let mut lost = 0;
+        for (vm, before) in self.vms.iter().zip(&self.before) {
+            lost += i64::try_from(*before)? - i64::try_from(vm.allocated_bytes()?)?;
+        }
+        Ok(lost)
     }
 
     /// Holds the account against the files: every byte that an image lost, once; and no guest was called twice at a time.

@@ -13,7 +13,7 @@ use std::{
 
 use hyper::server::conn::http2;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -50,6 +50,8 @@ pub struct PunchingVm {
     image: PathBuf,
     /// Between two pieces.
     pause: Duration,
+    /// A caller that answers no ping for so long has gone.
+    keepalive: Option<Duration>,
     state: Arc<Mutex<State>>,
 }
 
@@ -62,6 +64,8 @@ struct State {
     cancelled: bool,
     trims: u32,
     busy: u32,
+    /// When each trim began and ended.
+    turns: Vec<(Instant, Instant)>,
 }
 
 impl PunchingVm {
@@ -74,7 +78,13 @@ impl PunchingVm {
         let file = File::create(&image)?;
         file.set_len(DISK_BYTES)?;
         fallocate(&file, FallocateFlags::empty(), 0, offset(IMAGE_BYTES)).map_err(io::Error::from)?;
-        Ok(Self { name: name.to_owned(), image, pause, state: Arc::default() })
+        Ok(Self { name: name.to_owned(), image, pause, keepalive: None, state: Arc::default() })
+    }
+
+    /// Pings its callers, as a real agent does, and takes one for gone that is silent for so long.
+    #[must_use]
+    pub fn attentive(self, keepalive: Duration) -> Self {
+        Self { keepalive: Some(keepalive), ..self }
     }
 
     /// Answers until the result is dropped.
@@ -85,9 +95,14 @@ impl PunchingVm {
         let agent = self.clone();
         hybrid::serve(&self.socket(), move |stream| {
             let service = TowerToHyperService::new(AgentServer::new(agent.clone()));
+            let keepalive = agent.keepalive;
             async move {
                 if let Some(stream) = accepted(stream).await {
-                    let server = http2::Builder::new(TokioExecutor::new());
+                    let mut server = http2::Builder::new(TokioExecutor::new());
+                    if let Some(keepalive) = keepalive {
+                        server.timer(TokioTimer::new()).keep_alive_interval(keepalive / 2);
+                        server.keep_alive_timeout(keepalive / 2);
+                    }
                     // A caller that hangs up is no news.
                     let _ = server.serve_connection(TokioIo::new(stream), service).await;
                 }
@@ -124,6 +139,16 @@ impl PunchingVm {
         (state.trims, state.busy)
     }
 
+    /// Whether it is at it.
+    pub fn is_trimming(&self) -> bool {
+        self.lock().report.is_some()
+    }
+
+    /// When its trims that are over began and ended.
+    pub fn turns(&self) -> Vec<(Instant, Instant)> {
+        self.lock().turns.clone()
+    }
+
     fn socket(&self) -> PathBuf {
         self.image.with_extension("vsock")
     }
@@ -134,6 +159,7 @@ impl PunchingVm {
 
     /// Punches piece by piece until it is done, cancelled or left alone.
     async fn punch(self) {
+        let began = Instant::now();
         let mut at = KEPT_BYTES;
         let stop = loop {
             {
@@ -169,6 +195,7 @@ impl PunchingVm {
             report.sent =
                 vec![v1::Sent { device_id: "8:0".into(), bytes: Some(at - KEPT_BYTES), written: Some(0) }];
             state.ended.push(report);
+            state.turns.push((began, Instant::now()));
         }
     }
 

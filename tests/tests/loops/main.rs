@@ -13,3 +13,4 @@ mod rig;
 mod storage;
 mod store;
 mod survey;
+mod worker;

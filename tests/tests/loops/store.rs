@@ -39,7 +39,7 @@ fn campaign() -> Result<NewCampaign> {
 }
 
 /// Takes every block that is left.
-fn fill(path: &Path) -> Result<()> {
+pub(crate) fn fill(path: &Path) -> Result<()> {
     let mut file = fs::File::create(path)?;
     let zeroes = vec![0; 4096];
     loop {

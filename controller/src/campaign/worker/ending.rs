@@ -17,7 +17,10 @@ use crate::{
         retry::{self, Next, Tries},
         run::{Claimed, Class, Did, DiskResult, Later, RunResult, Wait},
     },
-    model::{image::Datastore, trouble::Trouble},
+    model::{
+        image::Datastore,
+        trouble::{Kind, Trouble},
+    },
     trim::outcome::{DiskOutcome, TurnOutcome},
 };
 
@@ -38,6 +41,8 @@ pub(super) struct Over<'a> {
     pub(super) turn: &'a Result<TurnOutcome, Trouble>,
     /// Why it was cancelled, if it was.
     pub(super) stop: Option<Stop>,
+    /// The worker itself did not run for a while.
+    pub(super) was_held_up: bool,
     pub(super) took: Duration,
     /// What a lost run's disks came to by the host's own reading, where the turn could not say or its guest went on after it.
     pub(super) lost: Vec<DiskResult>,
@@ -69,6 +74,15 @@ impl Over<'_> {
                 text: stopped_text(Some(why)).to_owned(),
                 did: self.did(outlook, || result(class_of(outlook))),
             }),
+            // What its agent, or its own clock, held against it meanwhile is no failure of the VM.
+            (Outlook::Again(_) | Outlook::Fetch(_), None) if self.was_given_up(&classified) => {
+                Ending::Later(Later {
+                    after: Duration::ZERO,
+                    why: Wait::Room,
+                    text: "the worker was held up for a while".to_owned(),
+                    did: self.did(outlook, || result(class_of(outlook))),
+                })
+            }
             (outlook, None) => {
                 match retry::next(outlook, self.tries(), self.claimed.limits.retries, self.chance) {
                     Next::Finish(class) => Ending::Finish(result(class)),
@@ -90,14 +104,25 @@ impl Over<'_> {
         Tries { attempt: self.claimed.attempt, put_off: self.claimed.put_off.saturating_add(1) }
     }
 
+    /// Whether this worker was held up, and its agent waited for it or it for its agent for too long.
+    fn was_given_up(&self, classified: &Classified) -> bool {
+        let silence = matches!(classified.kind, Some(Kind::AgentSilent | Kind::AgentLost));
+        self.was_held_up && (silence || self.left_alone())
+    }
+
+    fn left_alone(&self) -> bool {
+        let report = self.turn.as_ref().ok().and_then(|outcome| outcome.run.as_ref());
+        report
+            .and_then(|report| report.stop)
+            .is_some_and(|stop| stop.is(StopReason::CallerGone) || stop.is(StopReason::Cancelled))
+    }
+
     /// An agent that stopped since its caller had gone is no failure where that caller was a worker before this one.
     fn outlook(&self, classified: &Classified) -> Outlook {
-        let report = self.turn.as_ref().ok().and_then(|outcome| outcome.run.as_ref());
-        let left_alone = report
-            .and_then(|report| report.stop)
-            .is_some_and(|stop| stop.is(StopReason::CallerGone) || stop.is(StopReason::Cancelled));
         match classified.outlook {
-            Outlook::Again(class) if self.claimed.baseline.is_some() && left_alone => Outlook::Partial(class),
+            Outlook::Again(class) if self.claimed.baseline.is_some() && self.left_alone() => {
+                Outlook::Partial(class)
+            }
             outlook => outlook,
         }
     }

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// For an agent to notice that nobody listens.
+/// For an agent to notice that nobody listens, and between two looks at whether this process runs.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// A run and all that its turn needs.
@@ -78,6 +78,7 @@ impl<S: Store, V: Vms> One<S, V> {
             claimed: &self.claimed,
             turn: &turn,
             stop: self.switch.stopped(),
+            was_held_up: self.switch.was_held_up(),
             took: began.elapsed(),
             lost,
             chance: chance(),
@@ -117,6 +118,8 @@ impl<S: Store, V: Vms> One<S, V> {
             }
         };
         let ended = tokio::select! {
+            biased;
+            never = self.watch_for_a_hold_up() => never,
             ended = &mut turn => ended,
             () = closes => {
                 self.switch.stop(Stop::Window);
@@ -128,6 +131,17 @@ impl<S: Store, V: Vms> One<S, V> {
             Err(Trouble::new(Kind::Internal, "this VM's turn ended without a result")
                 .hint("this is a defect of trimtab: please report it"))
         })
+    }
+
+    /// Notices when this process was stopped, or starved, for longer than an agent waits for its caller. Never ends.
+    async fn watch_for_a_hold_up<T>(&self) -> T {
+        loop {
+            let before = Instant::now();
+            tokio::time::sleep(MOMENT).await;
+            if before.elapsed() > TrimOptions::default().linger {
+                self.switch.has_been_held_up();
+            }
+        }
     }
 
     /// What a run whose result cannot be had came to, by the host's own reading.

@@ -1,4 +1,6 @@
 //! A store that does not answer: asked again with a growing wait, and said once. Trims that run go on meanwhile.
+//!
+//! What can be read does not make it well: the store of a full disk answers questions, and keeps nothing.
 
 use std::{
     future::Future,
@@ -19,22 +21,23 @@ const MOST: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct Persist {
     listener: Arc<dyn Listener>,
-    in_trouble: Arc<AtomicBool>,
+    not_read: Arc<AtomicBool>,
+    not_written: Arc<AtomicBool>,
 }
 
 impl Persist {
     pub(super) fn new(listener: Arc<dyn Listener>) -> Self {
-        Self { listener, in_trouble: Arc::default() }
+        Self { listener, not_read: Arc::default(), not_written: Arc::default() }
     }
 
-    /// Asks until there is an answer. Anything but trouble with the store is one.
+    /// Has it write until there is an answer. Anything but trouble with the store is one.
     pub(super) async fn until_answered<T, F: Future<Output = Result<T, Trouble>>>(
         &self,
         ask: impl Fn() -> F,
     ) -> Result<T, Trouble> {
         let mut wait = FIRST;
         loop {
-            match self.once(ask()).await {
+            match self.write(ask()).await {
                 Err(trouble) if trouble.kind == Kind::Store => {}
                 answer => return answer,
             }
@@ -43,25 +46,57 @@ impl Persist {
         }
     }
 
-    /// Asks once; what comes of it is said where it is news.
-    pub(super) async fn once<T>(
+    /// Has it read once; what comes of it is said where it is news.
+    pub(super) async fn read<T>(
         &self,
         asked: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
         let answer = asked.await;
-        match &answer {
+        self.note(&self.not_read, answer.as_ref().map(|_| true));
+        answer
+    }
+
+    /// Has it write once, likewise.
+    pub(super) async fn write<T>(
+        &self,
+        asked: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        self.write_if(asked, |_| true).await
+    }
+
+    /// The same for what it writes only with some answers.
+    pub(super) async fn write_if<T>(
+        &self,
+        asked: impl Future<Output = Result<T, Trouble>>,
+        has_written: impl Fn(&T) -> bool,
+    ) -> Result<T, Trouble> {
+        let answer = asked.await;
+        self.note(&self.not_written, answer.as_ref().map(has_written));
+        answer
+    }
+
+    /// `Ok(false)` proves nothing.
+    fn note(&self, mark: &AtomicBool, proven: Result<bool, &Trouble>) {
+        let was_in_trouble = self.is_in_trouble();
+        match proven {
             Err(trouble) if trouble.kind == Kind::Store => {
-                if !self.in_trouble.swap(true, Ordering::Relaxed) {
+                mark.store(true, Ordering::Relaxed);
+                if !was_in_trouble {
                     self.listener.say(Said::StoreTrouble(trouble));
                 }
             }
-            _ => {
-                if self.in_trouble.swap(false, Ordering::Relaxed) {
+            Ok(false) => {}
+            Ok(true) | Err(_) => {
+                mark.store(false, Ordering::Relaxed);
+                if was_in_trouble && !self.is_in_trouble() {
                     self.listener.say(Said::StoreBack);
                 }
             }
         }
-        answer
+    }
+
+    fn is_in_trouble(&self) -> bool {
+        [&self.not_read, &self.not_written].iter().any(|mark| mark.load(Ordering::Relaxed))
     }
 }
 
@@ -81,7 +116,11 @@ mod tests {
         let asked = AtomicU32::new(0);
         let answer = persist
             .until_answered(|| async {
+                // It can be read all the while.
+                let read = persist.read(async { Ok(()) }).await;
+                let nothing = persist.write_if(async { Ok(0) }, |_| false).await;
                 match asked.fetch_add(1, Ordering::Relaxed) {
+                    _ if read.is_err() || nothing.is_err() => Ok(0),
                     0..10 => Err(Trouble::new(Kind::Store, "the disk is full")),
                     times => Ok(times),
                 }

@@ -29,6 +29,12 @@ use crate::{
 /// A closed gate is asked again after this; so is a store that did not answer.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// A time that the store said to wait for is the store's: its clock may be set meanwhile, so it is asked again after this.
+const CLOCKS_ARE_SET: Duration = Duration::from_secs(30);
+
+/// Told at its end, so that nobody waits for it.
+const ENDED: &str = "its worker has ended: systemctl start trimtab-worker";
+
 /// What a worker has in hand.
 pub(super) struct Shift<'a, S, V> {
     worker: &'a Worker<S, V>,
@@ -117,7 +123,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
     async fn admit(&mut self, leave: &watch::Receiver<bool>) -> Found {
         self.next = None;
         let worker = self.worker;
-        let Ok(mut active) = self.persist.once(worker.store.active()).await else {
+        let Ok(mut active) = self.persist.read(worker.store.active()).await else {
             self.again_after(AGAIN);
             return Found::Work;
         };
@@ -142,11 +148,12 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                         break;
                     }
                 }
-                match self.persist.once(worker.store.claim(campaign, &worker.claimant)).await {
+                let claim = worker.store.claim(campaign, &worker.claimant);
+                match self.persist.write_if(claim, |claim| matches!(claim, Claim::Run(_))).await {
                     Ok(Claim::Run(claimed)) => self.begin(*claimed),
                     Ok(Claim::Nothing { next, .. }) => {
                         if let Some(next) = next {
-                            self.again_after(next);
+                            self.again_after(next.min(CLOCKS_ARE_SET));
                         }
                         break;
                     }
@@ -160,7 +167,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         }
         self.hold(held);
         // What was written meanwhile, by this worker too, was acted on.
-        if let Ok(newest) = self.persist.once(worker.store.newest()).await {
+        if let Ok(newest) = self.persist.read(worker.store.newest()).await {
             self.seen = Some(newest);
         }
         found
@@ -198,7 +205,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         let stages: Vec<(i64, u64, String)> =
             self.running.iter().map(|(run, one)| (*run, one.fence, one.switch.stage())).collect();
         let Worker { store, claimant, .. } = self.worker;
-        let told = self.persist.once(store.heartbeat(claimant, self.held.as_deref(), &stages)).await;
+        let told = self.persist.write(store.heartbeat(claimant, self.held.as_deref(), &stages)).await;
         for (run, instruction) in told.unwrap_or_default() {
             let Some(Running { switch, .. }) = self.running.get(&run) else { continue };
             match instruction {
@@ -211,7 +218,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
 
     /// Whether somebody has ordered or applied anything since.
     async fn is_news(&mut self) -> bool {
-        match self.persist.once(self.worker.store.newest()).await {
+        match self.persist.read(self.worker.store.newest()).await {
             Ok(newest) => self.seen != Some(newest),
             Err(_) => false,
         }
@@ -223,6 +230,9 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         let all = async { while self.tasks.join_next().await.is_some() {} };
         // What is not done by then is recovered by the next worker: the agents stop when nobody listens.
         drop(timeout(self.worker.settings.leave_within, all).await);
+        let Worker { store, claimant, .. } = self.worker;
+        // Who is not told sees it by its silence.
+        drop(self.persist.write(store.heartbeat(claimant, Some(ENDED), &[])).await);
     }
 
     fn hold(&mut self, held: Option<String>) {
@@ -241,7 +251,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         if let Some(gates) = self.gates_of.get(&campaign) {
             return Some(gates.clone());
         }
-        let status = self.persist.once(self.worker.store.status(campaign)).await.ok()?;
+        let status = self.persist.read(self.worker.store.status(campaign)).await.ok()?;
         self.gates_of.insert(campaign, status.limits.gates.clone());
         Some(status.limits.gates)
     }

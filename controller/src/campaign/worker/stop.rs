@@ -27,6 +27,8 @@ pub(super) struct Switch {
     cancel: watch::Sender<bool>,
     /// Another VM was trimmed at the same time.
     in_company: AtomicBool,
+    /// This process did not run for so long that an agent may have given it up.
+    held_up: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,12 @@ struct Said {
 impl Switch {
     pub(super) fn new() -> Self {
         let said = Said { stage: "looking".to_owned(), stop: None };
-        Self { said: Mutex::new(said), cancel: watch::Sender::new(false), in_company: AtomicBool::new(false) }
+        Self {
+            said: Mutex::new(said),
+            cancel: watch::Sender::new(false),
+            in_company: AtomicBool::new(false),
+            held_up: AtomicBool::new(false),
+        }
     }
 
     /// Cancels the run, for this reason unless there is a graver one.
@@ -73,6 +80,14 @@ impl Switch {
 
     pub(super) fn is_alone(&self) -> bool {
         !self.in_company.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_been_held_up(&self) {
+        self.held_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_held_up(&self) -> bool {
+        self.held_up.load(Ordering::Relaxed)
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {

@@ -35,24 +35,21 @@ async fn sigterm_puts_back_what_runs_and_a_second_worker_is_told_of_the_first() 
     let rig = Rig::new(6).unwrap();
     let store = opened(&rig.store()).await;
     let id = store.apply(&rig.campaign()).await.unwrap();
-    let mut worker = rig.start().unwrap();
+    let worker = rig.start().unwrap();
     let began = Instant::now();
     while store.status(id).await.unwrap().running.len() < 4 {
         assert!(began.elapsed() < Duration::from_secs(60), "{}", rig.said());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let mut second = rig.start().unwrap();
-    assert_eq!(second.0.wait().unwrap().code(), Some(75), "{}", rig.said());
-    assert!(rig.said().contains(&format!("process {}", worker.0.id())), "{}", rig.said());
-    let pid = nix::unistd::Pid::from_raw(worker.0.id().try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    assert_eq!(worker.0.wait().unwrap().code(), Some(0), "{}", rig.said());
+    assert_eq!(second.end().unwrap(), 75, "{}", rig.said());
+    assert!(rig.said().contains(&format!("process {}", worker.id())), "{}", rig.said());
+    assert_eq!(worker.leave().unwrap(), 0, "{}", rig.said());
     let status = store.status(id).await.unwrap();
     assert_eq!((status.summary.running, status.summary.state), (0, CampaignState::Active), "{}", rig.said());
     // What was done until then is counted, and the rest is another turn's.
     let aborted = store.order(id, &Order::Abort, "test").await.unwrap();
     assert_eq!(aborted.state, CampaignState::Aborted);
-    let lost: u64 =
-        rig.vms.iter().zip(&rig.before).map(|(vm, before)| before - vm.allocated_bytes().unwrap()).sum();
-    assert_eq!(aborted.freed_bytes, i64::try_from(lost).unwrap(), "{}", rig.said());
+    let lost = rig.lost_bytes().unwrap();
+    assert_eq!(aborted.freed_bytes, lost, "{}", rig.said());
 }

@@ -35,7 +35,7 @@ async fn a_fleet_with_every_kind_of_trouble() {
         let status = play.store.status(id).await.unwrap().summary;
         println!("{took:?} {:?} {:?}", status.done, check::ways(&play.ear.turns()));
         assert_eq!(status.state, CampaignState::Done, "{status:?}");
-        check::caps(&play.world, &limits).unwrap();
+        check::caps(&play.world.log.entries(), &limits).unwrap();
         check::bytes(&play.world, &play.store.runs(id).await.unwrap()).unwrap();
     }
 }
@@ -51,6 +51,6 @@ async fn a_night_takes_hardly_longer_than_its_limits_ask_for() {
     println!("{took:?}, and at least {bound:?} are needed");
     // A few hundred have a long last turn; two thousand come within a twentieth (bench-campaign).
     assert!(took < bound * 115 / 100, "{took:?}, and {bound:?} would do");
-    check::caps(&play.world, &limits).unwrap();
+    check::caps(&play.world.log.entries(), &limits).unwrap();
     check::bytes(&play.world, &play.store.runs(id).await.unwrap()).unwrap();
 }

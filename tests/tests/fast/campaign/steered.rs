@@ -46,7 +46,7 @@ fn at_once_four() -> Limits {
 }
 
 async fn checked(play: &Play, id: i64) {
-    check::caps(&play.world, &at_once_four()).unwrap();
+    check::caps(&play.world.log.entries(), &at_once_four()).unwrap();
     check::bytes(&play.world, &play.store.runs(id).await.unwrap()).unwrap();
 }
 

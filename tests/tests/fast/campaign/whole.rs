@@ -1,17 +1,11 @@
 //! The whole way by the command line: plan, apply and carry out, report.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
-use trimtab_tests::{
-    programs,
-    sim::{killing::Rig, punching::KEPT_BYTES},
-};
+use trimtab_tests::sim::{killing::Rig, punching::KEPT_BYTES};
 
 fn trimtab(rig: &Rig, words: &[&str]) -> Output {
-    let mut command = Command::new(programs::trimtab().unwrap());
-    command.arg("--inventory").arg(rig.path("fleet.toml")).args(["--connect", "none"]).args(words);
-    command.env("TRIMTAB_STORE", rig.store()).env("TRIMTAB_IO_PRESSURE_PERCENT", "0");
-    command.output().unwrap()
+    rig.command(words).unwrap().output().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -73,7 +73,14 @@ type Short = (Result<Class, Wait>, Option<i64>);
 
 fn ended(turn: &Result<TurnOutcome, Trouble>, stop: Option<Stop>, was_called_before: bool) -> Option<Short> {
     let claimed = claimed(was_called_before.then(Baseline::default));
-    let over = Over { claimed: &claimed, turn, stop, took: Duration::ZERO, lost: Vec::new(), chance: 7 };
+    short(&over(&claimed, turn, stop))
+}
+
+fn over<'a>(claimed: &'a Claimed, turn: &'a Result<TurnOutcome, Trouble>, stop: Option<Stop>) -> Over<'a> {
+    Over { claimed, turn, stop, was_held_up: false, took: Duration::ZERO, lost: Vec::new(), chance: 7 }
+}
+
+fn short(over: &Over<'_>) -> Option<Short> {
     match over.ending(|datastore| datastore.id.clone()) {
         Ending::Drop => None,
         Ending::Finish(result) => Some((Ok(result.class), Some(result.freed_bytes()))),
@@ -135,17 +142,26 @@ fn what_was_refused_has_a_known_end() {
 }
 
 #[test]
+fn what_befell_the_worker_is_no_failure_of_a_vm() {
+    let claimed = claimed(None);
+    let (left, lost, silent) =
+        (turned(StopReason::CallerGone), lost_on_the_way(), trouble(Kind::AgentSilent));
+    for (name, turn, expected) in [
+        ("its agent stopped", &left, (Err(Wait::Room), Some(FREED))),
+        ("its agent is to be asked again", &lost, (Err(Wait::Room), None)),
+        ("its agent was not called yet", &silent, (Err(Wait::Room), Some(0))),
+        ("what else is wrong", &trouble(Kind::Image), (Err(Wait::Retry), Some(0))),
+    ] {
+        let over = Over { was_held_up: true, ..over(&claimed, turn, None) };
+        assert_eq!(short(&over), Some(expected), "{name}");
+    }
+}
+
+#[test]
 fn the_last_attempt_is_the_end() {
     let claimed = Claimed { attempt: 3, ..claimed(None) };
     let turn = lost_on_the_way();
-    let over = Over {
-        claimed: &claimed,
-        turn: &turn,
-        stop: None,
-        took: Duration::from_secs(2),
-        lost: Vec::new(),
-        chance: 0,
-    };
+    let over = Over { took: Duration::from_secs(2), ..over(&claimed, &turn, None) };
     let Ending::Finish(result) = over.ending(|datastore| format!("store {}", datastore.id)) else {
         panic!("it goes on")
     };
