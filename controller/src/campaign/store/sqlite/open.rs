@@ -33,10 +33,13 @@ pub(super) async fn to_write(path: &Path, patience: Duration) -> Result<SqliteCo
     }
     let options = options(path).busy_timeout(patience).create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await?;
-    found(&mut connection).await?;
-    // Only now: both write to the file.
+    let found = found(&mut connection).await?;
+    // Only now: both may write to the file.
     sqlx::query("PRAGMA journal_mode = WAL").execute(&mut connection).await?;
-    migrate(&mut connection).await?;
+    // Who finds it up to date waits for nobody: its worker may be stopped in the middle of a write.
+    if found < version() {
+        migrate(&mut connection).await?;
+    }
     Ok(connection)
 }
 

@@ -154,6 +154,9 @@ async fn held_by_another_process() {
     assert_eq!(trouble.kind, Kind::Store);
     assert!(trouble.text.contains("another process"), "{trouble}");
     assert_eq!(store.status(1).await.unwrap().summary.waiting, 2, "who reads does not wait");
+    let short = Duration::from_millis(50);
+    let second = SqliteStore::patient(&folder.db(), Arc::new(|| 1), short).await;
+    assert!(second.is_ok(), "nor does who opens it: {:?}", second.err());
     other.execute("ROLLBACK").await.unwrap();
     take(&store, 1).await;
 }
