@@ -9,6 +9,7 @@ mod clones;
 #[path = "../common/mod.rs"]
 mod common;
 mod datastore;
+mod pace;
 mod rig;
 mod storage;
 mod store;
