@@ -147,7 +147,7 @@ pub struct TrimArgs {
     /// Make ext4 look again at what it remembers as trimmed
     #[arg(long)]
     pub again: bool,
-    /// Leave free extents below this size alone: 64KiB, 1MiB [default: the kernel's own limit]
+    /// Leave free extents below this size alone: 64KiB, 1MiB [default: what the image can free]
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub min_extent: Option<u64>,
     /// Also trim filesystems of this type, where the guest's owner allows it; may be given again

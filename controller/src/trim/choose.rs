@@ -13,6 +13,7 @@ use crate::{
         vm::Via,
     },
     trim::{
+        extent::min_extent,
         look::{DiskLook, Look},
         options::TrimOptions,
     },
@@ -64,7 +65,14 @@ pub fn choose(look: &Look, survey: &GuestSurvey, options: &TrimOptions) -> Resul
         .filter(|fs| options.mounts.is_empty() || options.mounts.contains(&fs.mount))
         .filter(|fs| fs.leaf_ids.iter().all(|leaf| takes_part(look, &decisions, leaf, options)))
         .filter(|_| !all_at_once || decisions.contains(&Decision::Go))
-        .map(|fs| Target { filesystem_id: fs.id.clone(), min_extent_bytes: options.min_extent_bytes })
+        .map(|fs| Target {
+            filesystem_id: fs.id.clone(),
+            min_extent_bytes: if all_at_once {
+                options.min_extent_bytes
+            } else {
+                min_extent(look, fs, options)
+            },
+        })
         .collect();
     Ok(Choice { decisions, targets })
 }

@@ -17,6 +17,7 @@ pub mod call;
 pub mod choose;
 pub mod diagnosis;
 pub mod event;
+mod extent;
 mod harm;
 pub mod look;
 pub mod many;

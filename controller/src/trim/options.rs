@@ -23,7 +23,8 @@ pub struct TrimOptions {
     pub again: bool,
     /// Filesystem types beside the agent's own list.
     pub also_types: Vec<String>,
-    /// Free extents below this are left alone, in bytes; 0: the kernel's own limit.
+    /// Free extents below this are left alone, in bytes; 0: below what the image can free, as far as
+    /// that is known.
     pub min_extent_bytes: u64,
     /// Guards and known cuts that do not count.
     pub anyway: Vec<Layer>,
