@@ -61,8 +61,9 @@ enum Command {
     Survey(survey::Args),
     /// Trim: all that can be, or these mount points
     ///
-    /// One filesystem at a time on a disk, disks side by side. Ctrl-C ends it at any time; what was done until then is
-    /// reported. A trim of the host's that is under way comes first (exit code 75).
+    /// One filesystem at a time on a disk, disks side by side. Ctrl-Z pauses it and `fg` goes on; Ctrl-C ends it at any time:
+    /// what was done until then is reported, and a later trim does the rest. A trim of the host's that is under way comes
+    /// first (exit code 75).
     ///
     /// Exit codes are fstrim's where it has one: 0 all good, 32 all failed, 64 some failed; 75 another trim is under way; 130
     /// interrupted; 2 wrong arguments or configuration; 1 anything else.

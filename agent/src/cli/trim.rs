@@ -8,13 +8,20 @@ mod order;
 mod people;
 mod progress;
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use trimtab_proto::words::{FilesystemState, Pace, StopReason, Word};
+use nix::{libc, sys::signal};
+use tokio::{
+    signal::unix::{self, Signal, SignalKind},
+    time,
+};
+use trimtab_proto::words::{Action, FilesystemState, Pace, StopReason, Word};
 
-use self::progress::Progress;
+use self::progress::Shown;
 use super::serve;
 use crate::{
     config::Config,
@@ -30,11 +37,11 @@ use crate::{
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// How much of the guest's I/O it may take: gentle, steady or full
+    /// How much of the disk it may take: gentle, steady or full [default: trim.pace of agent.toml, steady]
     #[arg(long, value_parser = pace, value_name = "PACE")]
     pace: Option<Pace>,
-    /// Leave free extents below this size alone: 64K, 1M
-    #[arg(long, value_parser = order::size, default_value = "0", value_name = "SIZE")]
+    /// Leave free extents below this size alone: 64K, 1M [default: what the disk can discard]
+    #[arg(long, value_parser = order::size, default_value = "0", hide_default_value = true, value_name = "SIZE")]
     min_extent: u64,
     /// Make ext4 look again at what it remembers as trimmed
     #[arg(long)]
@@ -44,7 +51,7 @@ pub(super) struct Args {
     dry_run: bool,
     /// End after this: 90s, 10m, 2h
     #[arg(long, value_parser = order::duration, value_name = "DURATION")]
-    deadline: Option<std::time::Duration>,
+    deadline: Option<Duration>,
     /// One JSON document: "schema": "trimtab-agent.trim/1"
     #[arg(long)]
     json: bool,
@@ -93,7 +100,7 @@ async fn trim(args: &Args, roots: &Roots, config: &Config, quiet: bool) -> anyho
         min_extent: args.min_extent,
         pace,
         deadline: args.deadline,
-        linger: std::time::Duration::ZERO,
+        linger: Duration::ZERO,
         again: args.again,
         also_types: Vec::new(),
     };
@@ -107,13 +114,13 @@ async fn trim(args: &Args, roots: &Roots, config: &Config, quiet: bool) -> anyho
         return Ok(ExitCode::SUCCESS);
     }
     let (engine, _) = serve::engine(roots, Runs::in_memory)?;
-    let mut interrupts = Interrupts::new()?;
+    let mut signals = Signals::new()?;
     let feed = match engine.trim(order, 0, async { Ok(survey.clone()) }).await {
         Ok(feed) => feed,
         Err(refused) => return refuse(args, &refused),
     };
-    let mut progress = Progress::new(quiet);
-    let Some(report) = follow(args, feed, &engine, &survey, &mut interrupts, &mut progress).await? else {
+    let mut progress = Shown::new(quiet);
+    let Some(report) = follow(args, feed, &engine, &survey, &mut signals, &mut progress).await? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     progress.clear();
@@ -135,10 +142,11 @@ async fn follow(
     mut feed: Feed,
     engine: &Engine,
     survey: &Survey,
-    interrupts: &mut Interrupts,
-    progress: &mut Progress,
+    signals: &mut Signals,
+    progress: &mut Shown,
 ) -> anyhow::Result<Option<RunReport>> {
     let mut stopping = false;
+    let mut put_away_at = None;
     loop {
         tokio::select! {
             event = feed.next() => {
@@ -146,40 +154,74 @@ async fn follow(
                 if args.events && !matches!(event.what, What::End(_)) {
                     super::put(&json::line(&json::event(&event, survey))?)?;
                 }
-                progress.show(&event.what, survey);
+                progress.show(&event, survey);
                 if let What::End(report) = event.what {
                     return Ok(Some(report));
                 }
             }
-            () = interrupts.next() => {
-                if stopping {
+            signal = signals.next() => match signal {
+                Told::End if stopping => {
                     tracing::warn!("the kernel holds a worker in FITRIM; not waiting for it");
                     return Ok(None);
                 }
-                stopping = true;
-                engine.stop(StopReason::Cancelled);
+                Told::End => {
+                    stopping = true;
+                    engine.stop(StopReason::Cancelled);
+                }
+                Told::PutAway => {
+                    engine.steer_active(Action::Pause);
+                    put_away_at = Instant::now().checked_add(PUT_AWAY_AFTER);
+                }
+            },
+            () = at(put_away_at) => {
+                put_away_at = None;
+                progress.say("paused; `fg` goes on with it, and Ctrl-C then ends it");
+                // Whoever sends SIGCONT, a shell's `fg` or `kill -CONT`, brings it back to this line.
+                signal::raise(signal::Signal::SIGSTOP)?;
+                engine.steer_active(Action::Resume);
             }
         }
     }
 }
 
-struct Interrupts {
-    terminate: Signal,
-    interrupt: Signal,
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
-impl Interrupts {
+/// Between Ctrl-Z and the shell's prompt: a call that is under way is ended before (half a second, `trim/calls.rs`), since
+/// nobody could end it while this process is stopped.
+const PUT_AWAY_AFTER: Duration = Duration::from_millis(700);
+
+/// What a person wants.
+enum Told {
+    End,
+    PutAway,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    put_away: Signal,
+}
+
+impl Signals {
     fn new() -> anyhow::Result<Self> {
+        let listen = |kind, name| unix::signal(kind).with_context(|| format!("cannot listen for {name}"));
         Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            put_away: listen(SignalKind::from_raw(libc::SIGTSTP), "SIGTSTP")?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Told::End,
+            _ = self.interrupt.recv() => Told::End,
+            _ = self.put_away.recv() => Told::PutAway,
         }
     }
 }

@@ -143,3 +143,72 @@ async fn fitrim(worker: &mut Worker, order: &Order) -> Result<u64, Leave> {
         Ok(_) | Err(_) => Err(Leave::WorkerDied),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Instant};
+
+    use tokio::sync::mpsc;
+    use trimtab_proto::words::Pace;
+
+    use super::*;
+    use crate::{
+        kernels::Release,
+        sys::{Roots, mounts},
+        trim::turn::{Ended, House, Job},
+    };
+
+    /// A worker whose first call never ends, and whose second one claims 7.
+    fn worker(folder: &Path) -> std::path::PathBuf {
+        let (path, been) = (folder.join("worker"), folder.join("been"));
+        let script = format!(
+            "#!/bin/sh\necho ready\nread line <&1\n[ -e {0} ] || {{ : >{0}; exec /bin/sleep 600; }}\necho ok 7 1\nread line <&1\n",
+            been.display()
+        );
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        path
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_a_call_and_it_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = Roots::system();
+        let root = mounts::read(&roots).unwrap();
+        let root =
+            root.iter().find(|sb| sb.points.iter().any(|p| p.path == Path::new("/") && !p.covered)).unwrap();
+        let job = Job {
+            id: root.id,
+            mount: "/".into(),
+            // Nothing of its division is read, so that one call does it all.
+            fs_type: "btrfs".into(),
+            device: None,
+            size: 0,
+            min_extent: 0,
+            least_extent: 0,
+            pace: Pace::Gentle,
+            again: false,
+        };
+        let house = House { roots, worker: worker(folder.path()), kernel: Release::default() };
+        let (told, control) = watch::channel(Control::Go);
+        let (notes, mut heard) = mpsc::unbounded_channel();
+        tokio::spawn(Turn { house: Arc::new(house), job, control, notes }.run());
+        match heard.recv().await.unwrap().1 {
+            Note::Ready { total: None, counted } => counted.send(()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+        while !folder.path().join("been").exists() {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+        let paused = Instant::now();
+        told.send_replace(Control::Pause);
+        assert!(time::timeout(PATIENCE * 3, heard.recv()).await.is_err(), "nothing is told of a paused call");
+        told.send_replace(Control::Go);
+        match heard.recv().await.unwrap().1 {
+            Note::Passed { claimed: 7, .. } => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(heard.recv().await.unwrap().1, Note::Over(Ended::Done)));
+        assert!(paused.elapsed() < Duration::from_secs(60), "the first call was waited for");
+    }
+}

@@ -343,6 +343,15 @@ impl Engine {
         }
     }
 
+    /// Pauses, resumes or cancels the active run, if there is one, for whoever has this guest's terminal.
+    pub fn steer_active(&self, action: Action) {
+        if let Some(active) = &self.state().active {
+            // Nobody waits for the answer.
+            let (reply, _) = oneshot::channel();
+            let _ = active.commands.send(Command::Steer { fence: active.fence, action, reply });
+        }
+    }
+
     /// A run of this boot.
     ///
     /// # Errors

@@ -38,6 +38,9 @@ use crate::{
 /// At most two progress events a second.
 const TICK: Duration = Duration::from_millis(500);
 
+/// No tick for so long: somebody stopped this process (SIGSTOP).
+const STOPPED_SINCE: Duration = Duration::from_secs(10);
+
 /// Between two looks at counters that should stand still.
 const SETTLE_STEP: Duration = Duration::from_millis(100);
 
@@ -79,6 +82,8 @@ pub(super) struct Run {
     notes: mpsc::UnboundedReceiver<(DevNum, Note)>,
     own_notes: mpsc::UnboundedSender<(DevNum, Note)>,
     published: watch::Sender<RunReport>,
+    /// The last tick.
+    ticked: Instant,
     /// Whose progress is told next, where several run side by side.
     turn_to_tell: usize,
 }
@@ -150,6 +155,7 @@ impl Run {
             notes,
             own_notes,
             published: watch::channel(first).0,
+            ticked: began,
             turn_to_tell: 0,
         };
         let report = run.published.subscribe();
@@ -349,6 +355,11 @@ impl Run {
 
     fn tick(&mut self) {
         let now = Instant::now();
+        if now.saturating_duration_since(self.ticked) >= STOPPED_SINCE {
+            // This process was stopped, and so heard nothing of its workers.
+            self.slots.iter_mut().for_each(|slot| slot.is_withheld(now));
+        }
+        self.ticked = now;
         self.disks.look(now);
         self.give_up_the_stuck(now);
         self.tell_progress();

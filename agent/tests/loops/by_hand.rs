@@ -223,3 +223,67 @@ fn a_dry_run_trims_nothing() {
     let free = fs["free_bytes"].as_u64().unwrap();
     assert!(fs["discardable_bytes"].as_u64().unwrap() <= free && free > 500 * MIB, "{fs}");
 }
+
+/// One letter of /proc/PID/stat: T is stopped.
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.starts_with('T')
+}
+
+#[test]
+fn put_away_and_brought_back() {
+    let scratch = Scratch::new();
+    let long = Long::new(&scratch);
+    let before = long.disk.discarded();
+    let child = agent(&scratch)
+        .args(["trim", "--json", "--pace", "gentle", &long.mount()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    until("it discards", Duration::from_secs(20), || long.disk.discarded() > before);
+    kill(pid, Signal::SIGTSTP).unwrap();
+    until("it is stopped", Duration::from_secs(5), || is_stopped(child.id()));
+    let stands = long.disk.discarded();
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(long.disk.discarded(), stands, "nothing is discarded meanwhile");
+
+    kill(pid, Signal::SIGCONT).unwrap();
+    until("it goes on", Duration::from_secs(5), || long.disk.discarded() > stands);
+    kill(pid, Signal::SIGINT).unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(130));
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("paused; `fg` goes on with it"), "{said}");
+}
+
+#[test]
+fn nothing_is_discarded_after_a_cancel_and_a_later_run_does_the_rest() {
+    let scratch = Scratch::new();
+    let long = Long::new(&scratch);
+    let mount = long.mount();
+    let before = long.disk.discarded();
+    let child = agent(&scratch)
+        .args(["trim", "--json", "--pace", "gentle", &mount])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("it discards", Duration::from_secs(20), || long.disk.discarded() > before);
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let at_once = long.disk.discarded();
+    let out = child.wait_with_output().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(long.disk.discarded(), at_once, "no new discard 100 ms after the signal");
+
+    let first = only(&json(&out))["claimed_bytes"].as_u64().unwrap();
+    let rest = trim(&scratch, &["--json", "--pace", "full", &mount]);
+    let rest = only(&json(&rest))["claimed_bytes"].as_u64().unwrap();
+    // ext4 remembers what was done, and by the counters all of it was done once. What was under way at the cancel is
+    // done twice.
+    let sent = long.disk.discarded() - before;
+    assert!(first > 0 && rest > 0, "{first} {rest}");
+    assert!(first + rest <= sent && sent <= first + rest + GIB, "{first} + {rest}, {sent}");
+    assert!(first + rest > LONG / 10 * 9, "{first} + {rest} of {LONG}");
+}

@@ -108,6 +108,12 @@ impl Disk {
         id_of(&self.device)
     }
 
+    /// Bytes that the device has discarded, by its own counter, which goes on from the loop device's last file.
+    pub(crate) fn discarded(&self) -> u64 {
+        let stat = fs::read_to_string(self.device.replace("/dev/", "/sys/class/block/") + "/stat").unwrap();
+        stat.split_ascii_whitespace().nth(13).unwrap().parse::<u64>().unwrap() * 512
+    }
+
     /// What the image occupies, bytes.
     pub(crate) fn allocated(&self) -> u64 {
         fs::metadata(&self.image).unwrap().blocks() * 512

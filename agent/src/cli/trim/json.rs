@@ -108,6 +108,7 @@ fn filesystem(run: &FilesystemRun, survey: &Survey) -> Value {
         "passes": run.passes,
         "passed_bytes": run.passed,
         "min_extent_bytes": run.min_extent,
+        "left_below_min_extent_bytes": fs.and_then(|fs| super::people::left_behind(fs, run.min_extent)),
         "duration_ms": run.duration_ms,
         "skipped": run.skip.as_ref().map(skip),
         "failure": run.failure.as_ref().map(|f| json!({ "kind": f.kind, "errno": f.errno, "text": f.text })),

@@ -18,6 +18,9 @@ use crate::{
 
 const WIDTH: usize = 100;
 
+/// A block of most filesystems.
+const SMALLEST: u64 = 4096;
+
 /// A device's name; its number where the survey does not have it.
 pub(super) fn name_of(survey: &Survey, id: DevNum) -> String {
     survey
@@ -35,8 +38,17 @@ pub(super) fn named(order: &Order, id: DevNum) -> bool {
 /// Free bytes in extents of at least `min_extent`: of the sizes that the survey sums up, the largest that is not
 /// above it. `None` where the filesystem does not tell.
 pub(super) fn discardable(fs: &Filesystem, min_extent: u64) -> Option<u64> {
-    let fits = fs.free_extents.iter().filter(|extents| extents.at_least <= min_extent.max(4096));
+    let fits = fs.free_extents.iter().filter(|extents| extents.at_least <= min_extent.max(SMALLEST));
     fits.max_by_key(|extents| extents.at_least).map(|extents| extents.bytes)
+}
+
+/// Free bytes in extents that are smaller than `min_extent`, at most: the sizes that a survey sums up are few. `None` where
+/// the filesystem does not tell; 0 where the kernel leaves nothing out for it.
+pub(super) fn left_behind(fs: &Filesystem, min_extent: u64) -> Option<u64> {
+    let all = fs.free_extents.iter().map(|extents| extents.bytes).max()?;
+    let taken = fs.free_extents.iter().filter(|extents| extents.at_least >= min_extent.max(SMALLEST));
+    let taken = taken.min_by_key(|extents| extents.at_least).map_or(0, |extents| extents.bytes);
+    all.checked_sub(taken)
 }
 
 /// The result of a run.
@@ -75,6 +87,17 @@ pub(super) fn page(report: &RunReport, survey: &Survey) -> String {
             "* xfs of this kernel returns the range that it was asked for, not what was free in it"
                 .to_owned(),
         );
+    }
+    for run in &worked {
+        let Some(fs) = of(run) else { continue };
+        if let Some(left) = left_behind(fs, run.min_extent).filter(|left| *left > 0) {
+            let (mount, least) = (shown(&fs.mount), size(Some(run.min_extent)));
+            let text = format!(
+                "{mount}: up to {} of its free space are in extents below {least}, which were left alone",
+                size(Some(left))
+            );
+            lines.extend(wrap(&text, WIDTH));
+        }
     }
     lines.extend(wrap(&skipped(report, survey), WIDTH).into_iter().filter(|line| !line.is_empty()));
     lines.extend(sums(report, &worked, survey));
@@ -188,7 +211,7 @@ pub(super) fn dry_run(order: &Order, survey: &Survey) -> String {
         ("IN EXTENTS WORTH IT", Right),
         ("", Left),
     ];
-    let least = size(Some(order.min_extent.max(4096)));
+    let least = size(Some(order.min_extent.max(SMALLEST)));
     format!("{}Nothing was trimmed. Extents worth it: of {least} and more.\n", render(head, &rows, WIDTH))
 }
 
@@ -208,4 +231,46 @@ pub(super) fn secs(millis: u64) -> String {
     let (secs, tenth) =
         (tenths.checked_div(10).unwrap_or_default(), tenths.checked_rem(10).unwrap_or_default());
     format!("{secs}.{tenth} s")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FreeExtents;
+
+    #[test]
+    fn what_a_smallest_extent_leaves() {
+        let extents = [(4096, 100), (65_536, 60), (1 << 20, 10), (2 << 20, 10), (16 << 20, 0)];
+        let extents = extents.map(|(at_least, bytes)| FreeExtents { at_least, bytes }).to_vec();
+        for (name, min_extent, left) in [
+            ("none asked for", 0, 0),
+            ("a block", 4096, 0),
+            ("a cluster", 65_536, 40),
+            ("between two sizes: at most", 70_000, 90),
+            ("larger than any", 1 << 30, 100),
+        ] {
+            let told = filesystem(extents.clone());
+            assert_eq!(left_behind(&told, min_extent), Some(left), "{name}");
+        }
+        assert_eq!(left_behind(&filesystem(vec![]), 65_536), None, "it does not tell");
+    }
+
+    fn filesystem(free_extents: Vec<FreeExtents>) -> Filesystem {
+        Filesystem {
+            id: DevNum { major: 8, minor: 1 },
+            mount: "/".into(),
+            mounts: 1,
+            fs_type: "ext4".into(),
+            device: None,
+            leaves: vec![],
+            inside: vec![],
+            size: None,
+            used: None,
+            free: None,
+            skip: None,
+            free_extents,
+            frozen: false,
+            errors: None,
+        }
+    }
 }
