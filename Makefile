@@ -75,7 +75,7 @@ check: ## formatting, clippy and licences, warnings as errors
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p trimtab-tests --test packages -- -D warnings
 	tests/deny
-	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/runner tests/guest/init tests/guest/shell tests/guest/kernel tests/guest/build-image tests/guest/systemd/build-image tests/guest/systemd/init tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture packaging/guest/fsfreeze-hook.d/trimtab packaging/build-deb packaging/build-rpm packaging/check packaging/dist packaging/remap .ci/run
+	shellcheck tests/setup tests/deny tests/keep tests/libvirtd tests/postgres tests/runner tests/guest/init tests/guest/shell tests/guest/kernel tests/guest/build-image tests/guest/systemd/build-image tests/guest/systemd/init tests/guest/packages tests/guest/qemu-ga agent/tests/fixtures/capture packaging/guest/fsfreeze-hook.d/trimtab packaging/build-deb packaging/build-rpm packaging/check packaging/dist packaging/remap .ci/run
 
 .PHONY: proto
 proto: ## write the generated code of trimtab.v1 anew

@@ -1,14 +1,14 @@
 //! A store under a clock that stands still while it works: each call holds a blocking task, and tokio's paused clock does
 //! not go on by itself while there is one. A store of real files is then as if it took no time.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, task::spawn_blocking};
 use trimtab_controller::{
     campaign::{
         account::{Event, RunRow, Status, Summary, VmRow},
         run::{Baseline, Claimed, Counted, Instruction, Later, RunResult},
-        store::{Claim, Claimant, NewCampaign, Order, Store},
+        store::{Active, Claim, Claimant, NewCampaign, Order, Store},
     },
     model::trouble::{Kind, Trouble},
 };
@@ -39,8 +39,9 @@ impl<S: Store + 'static> Store for Frozen<S> {
         self.call(|store| async move { store.list().await }).await
     }
 
-    async fn active(&self) -> Result<Vec<(i64, bool)>, Trouble> {
-        self.call(|store| async move { store.active().await }).await
+    async fn active(&self, by: &Claimant) -> Result<Vec<Active>, Trouble> {
+        let by = by.clone();
+        self.call(move |store| async move { store.active(&by).await }).await
     }
 
     async fn status(&self, campaign: i64) -> Result<Status, Trouble> {
@@ -101,5 +102,14 @@ impl<S: Store + 'static> Store for Frozen<S> {
     async fn recover(&self, by: &Claimant) -> Result<u32, Trouble> {
         let by = by.clone();
         self.call(move |store| async move { store.recover(&by).await }).await
+    }
+
+    async fn leave(&self, by: &Claimant) -> Result<(), Trouble> {
+        let by = by.clone();
+        self.call(move |store| async move { store.leave(&by).await }).await
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        self.0.lease()
     }
 }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod conformance;
 mod hours;
+pub mod postgres;
 mod room;
 pub mod sqlite;
 
@@ -46,6 +47,17 @@ pub struct Claimant {
     pub worker: String,
 }
 
+/// A campaign that admits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Active {
+    /// The store's number.
+    pub campaign: i64,
+    /// A run of the host waits.
+    pub has_waiting: bool,
+    /// The gates that must be open, by name.
+    pub gates: Vec<String>,
+}
+
 /// What came of a claim.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Claim {
@@ -79,8 +91,8 @@ pub trait Store: Send + Sync {
     fn apply(&self, campaign: &NewCampaign) -> impl Future<Output = Result<i64, Trouble>> + Send;
     /// All campaigns, newest first.
     fn list(&self) -> impl Future<Output = Result<Vec<Summary>, Trouble>> + Send;
-    /// The campaigns that admit, oldest first, and whether a run of each waits. Costs the same however many have been.
-    fn active(&self) -> impl Future<Output = Result<Vec<(i64, bool)>, Trouble>> + Send;
+    /// The campaigns that admit and have runs of this host, oldest first. Costs the same however many have been.
+    fn active(&self, by: &Claimant) -> impl Future<Output = Result<Vec<Active>, Trouble>> + Send;
     /// One campaign now.
     fn status(&self, campaign: i64) -> impl Future<Output = Result<Status, Trouble>> + Send;
     /// Each run of a campaign, in its order.
@@ -129,6 +141,10 @@ pub trait Store: Send + Sync {
         later: &Later,
     ) -> impl Future<Output = Result<Counted, Trouble>> + Send;
     /// Takes back what a worker of this host had that is gone: those runs wait again, and keep fence, baseline and
-    /// agent's run id. Gives how many.
+    /// agent's run id. Gives how many. Busy, where leases tell that another worker stands for this host.
     fn recover(&self, by: &Claimant) -> impl Future<Output = Result<u32, Trouble>> + Send;
+    /// This worker ends in order: another one may stand for its host at once.
+    fn leave(&self, by: &Claimant) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// How long a worker may be silent before the store gives its runs to another one; `None`: there is no other one.
+    fn lease(&self) -> Option<Duration>;
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     campaign::{
         run::{Claimed, Instruction},
-        store::{Claim, Store},
+        store::{Active, Claim, Store},
     },
     trim::call::becomes_true,
 };
@@ -51,7 +51,6 @@ pub(super) struct Shift<'a, S, V> {
     seen: Option<i64>,
     /// When to claim again at the latest.
     next: Option<Instant>,
-    gates_of: HashMap<i64, Vec<String>>,
 }
 
 /// A run in hand.
@@ -82,7 +81,6 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
             held: None,
             seen: None,
             next: None,
-            gates_of: HashMap::new(),
         }
     }
 
@@ -123,20 +121,16 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
     async fn admit(&mut self, leave: &watch::Receiver<bool>) -> Found {
         self.next = None;
         let worker = self.worker;
-        let Ok(mut active) = self.persist.read(worker.store.active()).await else {
+        let Ok(mut active) = self.persist.read(worker.store.active(&worker.claimant)).await else {
             self.again_after(AGAIN);
             return Found::Work;
         };
-        active.retain(|(campaign, _)| self.only.is_none_or(|only| *campaign == only));
+        active.retain(|one| self.only.is_none_or(|only| one.campaign == only));
         let found = if self.only.is_some() && active.is_empty() { Found::NoMore } else { Found::Work };
         let mut held = None;
-        for (campaign, _) in active.into_iter().filter(|(_, has_waiting)| *has_waiting) {
+        for Active { campaign, gates, .. } in active.into_iter().filter(|one| one.has_waiting) {
             while !*leave.borrow() {
-                let Some(names) = self.gates_of(campaign).await else {
-                    self.again_after(AGAIN);
-                    break;
-                };
-                match self.gates.answer(&names) {
+                match self.gates.answer(&gates) {
                     Answer::Open => {}
                     Answer::Asked => {
                         held = held.or(self.held.clone());
@@ -244,16 +238,6 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
             None => self.worker.listener.say(Said::Free),
         }
         self.held = held;
-    }
-
-    /// The gates of a campaign, which never change.
-    async fn gates_of(&mut self, campaign: i64) -> Option<Vec<String>> {
-        if let Some(gates) = self.gates_of.get(&campaign) {
-            return Some(gates.clone());
-        }
-        let status = self.persist.read(self.worker.store.status(campaign)).await.ok()?;
-        self.gates_of.insert(campaign, status.limits.gates.clone());
-        Some(status.limits.gates)
     }
 
     fn again_after(&mut self, wait: Duration) {

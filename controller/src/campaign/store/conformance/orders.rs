@@ -5,7 +5,7 @@ use crate::{
     campaign::{
         account::CampaignState,
         run::{Baseline, Counted, Instruction},
-        store::Order,
+        store::{Active, Order},
     },
     model::trouble::Kind,
 };
@@ -40,7 +40,19 @@ pub(crate) async fn only_what_admits_is_active(store: &impl Store, _: &TestClock
     let all_run = store.apply(&campaign(1, loose())).await.unwrap();
     take(store, all_run).await;
     let waits = store.apply(&campaign(1, loose())).await.unwrap();
-    assert_eq!(store.active().await.unwrap(), [(all_run, false), (waits, true)]);
+    let gated = Limits { gates: vec!["ceph".into()], ..loose() };
+    let gated = store.apply(&campaign(1, gated)).await.unwrap();
+    let active = |campaign, has_waiting, gates| Active { campaign, has_waiting, gates };
+    assert_eq!(
+        store.active(&worker()).await.unwrap(),
+        [
+            active(all_run, false, vec![]),
+            active(waits, true, vec![]),
+            active(gated, true, vec!["ceph".into()])
+        ]
+    );
+    let elsewhere = Claimant { host: "other".into(), ..worker() };
+    assert_eq!(store.active(&elsewhere).await.unwrap(), [], "it has no run there");
 }
 
 pub(crate) async fn abort_waits_for_what_runs(store: &impl Store, _: &TestClock) {

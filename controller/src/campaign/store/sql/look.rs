@@ -119,7 +119,7 @@ async fn expected(db: &mut Connection) -> Result<i64, Fault> {
 }
 
 /// How many were admitted, up to as many as the ramp can tell apart, and how many of them are open.
-pub(super) const BEGUN: &str = "SELECT (SELECT count(*) FROM (SELECT 1 FROM run WHERE campaign = $1 AND admitted LIMIT $2) AS some), \
+pub(super) const BEGUN: &str = "SELECT (SELECT count(*) FROM (SELECT 1 FROM run WHERE campaign = $1 AND admitted LIMIT $2) AS few), \
      (SELECT count(*) FROM run WHERE campaign = $1 AND admitted AND state IN ('running', 'waiting'))";
 
 /// What the ramp knows of a campaign; `None`: it is over.

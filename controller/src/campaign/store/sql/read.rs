@@ -24,11 +24,6 @@ fn key(host: String, name: String, uuid: String) -> VmKey {
     VmKey { host, name, uuid: (!uuid.is_empty()).then_some(uuid) }
 }
 
-/// The number of the newest line of the history; 0 before the first.
-pub(super) async fn newest(db: &mut Connection) -> Result<i64, Fault> {
-    Ok(sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM event").fetch_one(db).await?)
-}
-
 /// All campaigns, newest first.
 pub(super) async fn list(db: &mut Connection) -> Result<Vec<Summary>, Fault> {
     let ids: Vec<i64> =
@@ -38,15 +33,6 @@ pub(super) async fn list(db: &mut Connection) -> Result<Vec<Summary>, Fault> {
         all.push(summary(db, id).await?);
     }
     Ok(all)
-}
-
-/// Those that admit.
-pub(super) async fn active(db: &mut Connection) -> Result<Vec<(i64, bool)>, Fault> {
-    let found = sqlx::query_as(
-        "SELECT c.id, EXISTS (SELECT 1 FROM run r WHERE r.campaign = c.id AND r.state = 'waiting') \
-         FROM campaign c WHERE c.state = 'active' ORDER BY c.id",
-    );
-    Ok(found.fetch_all(db).await?)
 }
 
 #[derive(FromRow)]

@@ -15,9 +15,10 @@ use super::{
     words::{count, datastores, integer, noun, parsed, time, unsigned, until},
 };
 use crate::campaign::{
+    limits::Limits,
     ramp,
     run::{Claimed, VmKey, Wait},
-    store::{Claim, Claimant, hours::Hours, room::Room},
+    store::{Active, Claim, Claimant, hours::Hours, room::Room},
 };
 
 /// Runs that have room together: first trims or not, begun before or not, of one place.
@@ -60,6 +61,22 @@ SELECT id, position FROM run
 WHERE campaign = $1 AND host = $2 AND state = 'waiting' AND lane = $3
   AND +not_before <= $4 AND +vm NOT IN (SELECT vm FROM run WHERE state = 'running')
 ORDER BY position LIMIT 1";
+
+/// The campaigns that admit.
+pub(super) async fn active(db: &mut SqliteConnection, by: &Claimant) -> Result<Vec<Active>, Fault> {
+    let rows: Vec<(i64, bool, String)> = sqlx::query_as(
+        "SELECT c.id, EXISTS (SELECT 1 FROM run r WHERE r.campaign = c.id AND r.host = $1 AND r.state = 'waiting'), \
+         c.limits FROM campaign c WHERE c.state = 'active' \
+         AND EXISTS (SELECT 1 FROM run r WHERE r.campaign = c.id AND r.host = $1) ORDER BY c.id",
+    )
+    .bind(&by.host)
+    .fetch_all(db)
+    .await?;
+    let rows = rows.into_iter().map(|(campaign, has_waiting, limits)| {
+        Ok(Active { campaign, has_waiting, gates: parsed::<Limits>(&limits)?.gates })
+    });
+    rows.collect()
+}
 
 /// Claims.
 pub(super) async fn claim(

@@ -7,7 +7,7 @@ use super::{
     close::{aborted, note},
     fault::Fault,
     settle,
-    words::{figure, json, micros, noun, signed, word},
+    words::{figure, json, micros, noun, said, signed, word},
 };
 use crate::campaign::{
     account::CampaignState,
@@ -54,16 +54,6 @@ async fn turn(
     };
     note(db, now, (Some(campaign), Some(claimed.run)), "fenced", "a former worker", &text, result).await?;
     Ok(Err(Counted::Fenced))
-}
-
-/// "reclaimed, 1073741824 bytes".
-fn said(result: &RunResult) -> Result<String, Fault> {
-    let class = word(&result.class)?;
-    let freed = result.freed_bytes();
-    Ok(match &result.text {
-        Some(text) => format!("{class}, {freed} bytes: {text}"),
-        None => format!("{class}, {freed} bytes"),
-    })
 }
 
 /// Adds what a turn freed: to the run's sum and to its datastores'.

@@ -37,7 +37,7 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::Mutex;
 
 use self::fault::Fault;
-use super::{Claim, Claimant, NewCampaign, Order, Store};
+use super::{Active, Claim, Claimant, NewCampaign, Order, Store};
 use crate::{
     campaign::{
         account::{Event, RunRow, Status, Summary, VmRow},
@@ -191,8 +191,8 @@ impl Store for SqliteStore {
         self.look(async |db, _| read::list(db).await).await
     }
 
-    async fn active(&self) -> Result<Vec<(i64, bool)>, Trouble> {
-        self.look(async |db, _| read::active(db).await).await
+    async fn active(&self, by: &Claimant) -> Result<Vec<Active>, Trouble> {
+        self.look(async |db, _| claim::active(db, by).await).await
     }
 
     async fn status(&self, campaign: i64) -> Result<Status, Trouble> {
@@ -212,7 +212,8 @@ impl Store for SqliteStore {
     }
 
     async fn newest(&self) -> Result<i64, Trouble> {
-        self.look(async |db, _| read::newest(db).await).await
+        let newest = "SELECT coalesce(max(id), 0) FROM event";
+        self.look(async |db, _| Ok(sqlx::query_scalar(newest).fetch_one(db).await?)).await
     }
 
     async fn order(&self, campaign: i64, order: &Order, who: &str) -> Result<Summary, Trouble> {
@@ -246,5 +247,14 @@ impl Store for SqliteStore {
 
     async fn recover(&self, by: &Claimant) -> Result<u32, Trouble> {
         self.change("write", async |tx, now| lease::recover(tx, by, now).await).await
+    }
+
+    async fn leave(&self, _: &Claimant) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    /// One worker per host, by a lock on the file's folder.
+    fn lease(&self) -> Option<Duration> {
+        None
     }
 }

@@ -1,0 +1,90 @@
+//! What goes wrong with the database, in a person's words: what happened, to which one, and what to do.
+
+use crate::model::trouble::{Kind, Trouble};
+
+/// Why a call did not do its work. Nothing of it was kept.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The database's own, or of the way to it.
+    Sql(sqlx::Error),
+    /// An answer to the caller that is about no database.
+    Told(Trouble),
+    /// What is in the store makes no sense.
+    Damaged(String),
+    /// The store is of a newer trimtab.
+    Newer(i64),
+    /// The store is of an older trimtab.
+    Older(i64),
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl Fault {
+    pub(super) fn damaged(what: String) -> Self {
+        Self::Damaged(what)
+    }
+
+    pub(super) fn defect(what: String) -> Self {
+        Self::Told(Trouble::new(Kind::Internal, format!("the store of campaigns: {what}")))
+    }
+
+    pub(super) fn no_campaign(campaign: i64) -> Self {
+        let text = format!("the store has no campaign {campaign}");
+        Self::Told(Trouble::new(Kind::UnknownCampaign, text).hint("trimtab campaign list shows them"))
+    }
+
+    /// For a person. `doing`: "open", "read", "write", "use", "set up".
+    pub(super) fn trouble(self, shown: &str, doing: &str) -> Trouble {
+        let store = |text: String, hint: &str| Trouble::new(Kind::Store, text).hint(hint);
+        match self {
+            Self::Told(trouble) => trouble,
+            Self::Damaged(what) => store(
+                format!("{shown}: the store of campaigns is damaged: {what}"),
+                "stop the workers, then restore a backup of the schema trimtab",
+            ),
+            Self::Newer(version) => store(
+                format!("{shown}: made by a newer trimtab (version {version} of the store)"),
+                "nothing was changed; use that trimtab",
+            ),
+            Self::Older(version) => store(
+                format!("{shown}: made by an older trimtab (version {version} of the store)"),
+                "trimtab store init brings it up to date; workers of that version end then",
+            ),
+            Self::Sql(error) => by_state(shown, doing, &error),
+        }
+    }
+}
+
+fn by_state(shown: &str, doing: &str, error: &sqlx::Error) -> Trouble {
+    let told = error.as_database_error();
+    let state = told.and_then(|told| told.code());
+    let message = told.map_or_else(|| error.to_string(), |told| told.message().to_owned());
+    // The classes of PostgreSQL's manual, appendix A.
+    let (kind, hint) = match state.as_deref() {
+        Some("TT001" | "TT002") => {
+            (Kind::NoPermission, "trimtab store grant HOST, by an operator, gives a host its role")
+        }
+        Some("42501") => (
+            Kind::NoPermission,
+            "operators are members of the role that owns the schema trimtab; a host's role may only work for its host",
+        ),
+        Some("28000" | "28P01") => {
+            (Kind::NoPermission, "see the role, its password (PGPASSWORD, ~/.pgpass) and pg_hba.conf")
+        }
+        Some("3D000") => (Kind::Store, "see the name of the database in --store"),
+        Some("3F000" | "42P01" | "42883") => {
+            (Kind::Store, "the database has no store of campaigns: trimtab store init")
+        }
+        Some("57P01" | "57P02" | "57P03" | "53300") => {
+            (Kind::Store, "the database is being started, stopped or is full; it is tried again")
+        }
+        Some("57014") => (Kind::Store, "it took too long; see what else the database does"),
+        Some(_) => (Kind::Store, "nothing was changed"),
+        None => (Kind::Store, "see whether the database runs and this host reaches it; nothing was changed"),
+    };
+    Trouble::new(kind, format!("{shown}: cannot {doing} the store of campaigns: {message}")).hint(hint)
+}

@@ -1,0 +1,358 @@
+-- What a host's role may call. Each acts for the host of who is logged in (session_user) and for its runs alone, whatever
+-- it is told; each takes the store's lock first. `acting` raises for everybody else.
+
+-- The campaigns that admit, oldest first, whether a run of this host waits in each, and their gates.
+CREATE FUNCTION active(said TEXT) RETURNS TABLE (campaign BIGINT, has_waiting BOOLEAN, gates TEXT)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its TEXT := acting(said);
+BEGIN
+    RETURN QUERY SELECT c.id, EXISTS (
+            SELECT FROM run r WHERE r.campaign = c.id AND r.host = its AND r.state = 'waiting'
+        ), (c.limits::JSONB -> 'gates')::TEXT
+        FROM campaign c WHERE c.state = 'active' AND EXISTS (
+            SELECT FROM run r WHERE r.campaign = c.id AND r.host = its
+        ) ORDER BY c.id;
+END $$;
+
+-- The number of the newest line of the history.
+CREATE FUNCTION newest() RETURNS BIGINT
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+    SELECT coalesce(max(id), 0) FROM event
+$$;
+
+-- How long a lease is, in microseconds, and the version of the store.
+CREATE FUNCTION terms(OUT lease BIGINT, OUT version BIGINT)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+    SELECT s.lease, s.version FROM store s
+$$;
+
+-- What a claim gives: 'run', 'nothing' (why, and how many microseconds until it is worth asking again), 'empty', or
+-- 'unknown' for a campaign that the store does not have.
+CREATE TYPE claimed AS (
+    what TEXT, why TEXT, next BIGINT, run BIGINT, name TEXT, uuid TEXT, agent_run TEXT, fence BIGINT, failures BIGINT,
+    put_off BIGINT, baseline TEXT, closes BIGINT, now BIGINT, limits TEXT, campaign BIGINT
+);
+
+-- The best run that has room. What was begun before goes first: a run that a worker left in the middle may go on in its
+-- guest for a moment, and has its place back before another one gets it. `nonce` makes a claim whose answer was lost
+-- answerable: the same one gets the same run.
+CREATE FUNCTION claim(of BIGINT, said TEXT, process TEXT, mark TEXT) RETURNS claimed
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its TEXT := acting(said);
+    answer claimed;
+    its_campaign campaign;
+    stage BIGINT;
+    one RECORD;
+    head RECORD;
+    window_says RECORD;
+    best BIGINT;
+    best_rank BIGINT[];
+    is_empty BOOLEAN := TRUE;
+BEGIN
+    answer.now := locked();
+    PERFORM expire(answer.now);
+    SELECT r.id INTO best FROM run r
+    WHERE r.host = its AND r.state = 'running' AND r.worker = process AND r.nonce = mark;
+    IF FOUND THEN
+        RETURN handed_out(best, answer.now);
+    END IF;
+    SELECT * INTO its_campaign FROM campaign c WHERE c.id = of;
+    IF NOT FOUND THEN
+        answer.what := 'unknown';
+        RETURN answer;
+    END IF;
+    IF NOT EXISTS (SELECT FROM run r WHERE r.campaign = of AND r.host = its AND r.state = 'waiting') THEN
+        answer.what := 'empty';
+        RETURN answer;
+    END IF;
+    answer.what := 'nothing';
+    IF its_campaign.state <> 'active' THEN
+        answer.why := 'campaign';
+        RETURN answer;
+    ELSIF NOT may_admit(its_campaign) THEN
+        answer.why := 'budget';
+        RETURN answer;
+    END IF;
+    window_says := hours(of, answer.now);
+    IF window_says.said = 'closed' THEN
+        answer.why := 'window';
+        answer.next := window_says.at - answer.now;
+        RETURN answer;
+    ELSIF window_says.said = 'past' THEN
+        PERFORM stop(of, 'no window is left in which one more run ends in time; plan the rest anew', FALSE, answer.now);
+        answer.why := 'campaign';
+        RETURN answer;
+    END IF;
+    IF NOT has_room_on_host(of, its) THEN
+        answer.why := 'room';
+        RETURN answer;
+    END IF;
+    stage := ramp_room(its_campaign);
+    -- One step in the index run_waiting for each lane, and one for the head of each that has room.
+    FOR one IN
+        WITH RECURSIVE heads (lane) AS (
+            (SELECT r.lane FROM run r WHERE r.campaign = of AND r.host = its AND r.state = 'waiting'
+                ORDER BY r.lane LIMIT 1)
+            UNION ALL
+            SELECT (SELECT r.lane FROM run r WHERE r.campaign = of AND r.host = its AND r.state = 'waiting'
+                AND r.lane > h.lane ORDER BY r.lane LIMIT 1) FROM heads h WHERE h.lane IS NOT NULL
+        )
+        SELECT h.lane, left(h.lane, 1) = '1' AS first, substr(h.lane, 2, 1) = '1' AS admitted,
+            string_to_array(substr(h.lane, 3), E'\n') AS datastores
+        FROM heads h WHERE h.lane IS NOT NULL
+    LOOP
+        CONTINUE WHEN NOT one.admitted AND stage = 0;
+        CONTINUE WHEN NOT has_room(of, one.datastores, one.first);
+        SELECT r.id, r.position INTO head FROM run r
+        WHERE r.campaign = of AND r.host = its AND r.state = 'waiting' AND r.lane = one.lane
+            AND r.not_before <= answer.now
+            AND r.vm NOT IN (SELECT other.vm FROM run other WHERE other.state = 'running')
+        ORDER BY r.position LIMIT 1;
+        CONTINUE WHEN NOT FOUND;
+        IF best_rank IS NULL OR ARRAY[(NOT one.admitted)::INT, head.position, head.id] < best_rank THEN
+            best_rank := ARRAY[(NOT one.admitted)::INT, head.position, head.id];
+            best := head.id;
+        END IF;
+    END LOOP;
+    IF best IS NULL THEN
+        RETURN nothing_due(of, its, stage, answer);
+    END IF;
+    UPDATE run r SET state = 'running', admitted = TRUE, fence = greatest(r.fence + 1, answer.now), worker = process,
+        claimed = answer.now, heard = answer.now, agent_run = coalesce(r.agent_run, gen_random_uuid()::TEXT),
+        stage = NULL, not_before = 0, wait = NULL, wait_text = NULL, nonce = mark,
+        lease = answer.now + (SELECT s.lease FROM store s)
+    WHERE r.id = best;
+    answer := handed_out(best, answer.now);
+    answer.closes := window_says.at;
+    PERFORM note(answer.now, of, best, 'claimed', process, format('fence %s', answer.fence), NULL);
+    RETURN answer;
+END $$;
+
+-- A run as its worker has it.
+CREATE FUNCTION handed_out(its BIGINT, now BIGINT) RETURNS claimed LANGUAGE sql STABLE AS $$
+    SELECT 'run', NULL::TEXT, NULL::BIGINT, r.id, v.name, v.uuid, r.agent_run, r.fence, r.failures, r.put_off,
+        r.baseline, (hours(r.campaign, now)).at, now, c.limits, c.id
+    FROM run r JOIN vm v ON v.id = r.vm JOIN campaign c ON c.id = r.campaign WHERE r.id = its
+$$;
+
+-- Why there is none, in the words of the best that waits.
+CREATE FUNCTION nothing_due(of BIGINT, its TEXT, stage BIGINT, answer claimed) RETURNS claimed
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    SELECT min(r.not_before) - answer.now INTO answer.next FROM run r
+    WHERE r.campaign = of AND r.host = its AND r.state = 'waiting' AND r.not_before > answer.now;
+    IF EXISTS (
+        SELECT FROM run r
+        WHERE r.campaign = of AND r.host = its AND r.state = 'waiting' AND r.not_before <= answer.now
+    ) THEN
+        answer.why := CASE WHEN stage = 0 THEN 'ramp' ELSE 'room' END;
+    ELSE
+        SELECT coalesce(r.wait, 'retry') INTO answer.why FROM run r
+        WHERE r.campaign = of AND r.host = its AND r.state = 'waiting' ORDER BY r.not_before, r.position LIMIT 1;
+    END IF;
+    RETURN answer;
+END $$;
+
+-- What to do with a run, for who has this fence: 'keep', 'cancel' or 'gone'.
+CREATE FUNCTION instruction(its_host TEXT, its BIGINT, its_fence BIGINT) RETURNS TEXT LANGUAGE sql STABLE AS $$
+    SELECT coalesce((
+        SELECT CASE WHEN c.cancels THEN 'cancel' ELSE 'keep' END FROM run r JOIN campaign c ON c.id = r.campaign
+        WHERE r.id = its AND r.host = its_host AND r.fence = its_fence AND r.state = 'running'
+    ), 'gone')
+$$;
+
+-- Keeps the baseline of a run that goes on.
+CREATE FUNCTION baseline(said TEXT, its BIGINT, its_fence BIGINT, text TEXT) RETURNS TEXT
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its_host TEXT := acting(said);
+    now BIGINT := locked();
+    answer TEXT := instruction(its_host, its, its_fence);
+BEGIN
+    IF answer = 'keep' THEN
+        UPDATE run r SET baseline = text, heard = now, lease = now + s.lease FROM store s WHERE r.id = its;
+    END IF;
+    RETURN answer;
+END $$;
+
+-- Says that this worker is there, and where each of its runs is; renews their leases.
+CREATE FUNCTION heartbeat(said TEXT, process TEXT, why TEXT, runs BIGINT[], fences BIGINT[], stages TEXT[])
+RETURNS TABLE (run BIGINT, answer TEXT)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its_host TEXT := acting(said);
+    now BIGINT := locked();
+    one RECORD;
+BEGIN
+    PERFORM expire(now);
+    PERFORM seen(its_host, process, why, now);
+    FOR one IN SELECT u.run, u.fence, u.stage FROM unnest(runs, fences, stages) AS u (run, fence, stage) LOOP
+        run := one.run;
+        answer := instruction(its_host, one.run, one.fence);
+        IF answer <> 'gone' THEN
+            UPDATE run r SET stage = one.stage, heard = now, lease = now + s.lease FROM store s WHERE r.id = one.run;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+-- Adds what a turn freed: to the run's sum and to its datastores'. `done`: class, layer, text, freed, held, duration, and
+-- disks with their datastore and what each freed.
+CREATE FUNCTION count_freed(its BIGINT, done JSONB) RETURNS VOID LANGUAGE sql VOLATILE AS $$
+    UPDATE run SET freed = freed + (done ->> 'freed')::BIGINT, held = (done ->> 'held')::BIGINT,
+        duration = duration + (done ->> 'duration')::BIGINT
+    WHERE id = its;
+    INSERT INTO run_datastore (run, datastore, freed)
+    SELECT its, d ->> 'datastore', sum((d ->> 'freed')::BIGINT) FROM jsonb_array_elements(done -> 'disks') AS d
+    WHERE d ->> 'datastore' IS NOT NULL AND d ->> 'freed' IS NOT NULL GROUP BY d ->> 'datastore'
+    ON CONFLICT (run, datastore) DO UPDATE SET freed = run_datastore.freed + excluded.freed
+$$;
+
+-- What outlives the campaign. A cut or held run has shown that the VM answers; one that was away has shown nothing.
+CREATE FUNCTION remember(its_vm BIGINT, class TEXT, is_over BOOLEAN, now BIGINT) RETURNS VOID LANGUAGE sql VOLATILE AS $$
+    UPDATE vm SET
+        proven = CASE WHEN class IN ('reclaimed', 'already_compact') THEN now ELSE proven END,
+        failed = CASE
+            WHEN is_over AND class IN ('failed', 'harmed') THEN failed + 1
+            WHEN is_over AND class IN ('reclaimed', 'already_compact', 'cut', 'held', 'not_measurable') THEN 0
+            ELSE failed END
+    WHERE id = its_vm
+$$;
+
+-- A run of this host whose word is taken now, or what became of it: 'counted', 'already_counted', 'fenced', 'unknown'.
+CREATE FUNCTION turn(its_host TEXT, its BIGINT, its_fence BIGINT, said TEXT, result TEXT, now BIGINT) RETURNS TEXT
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    of run;
+BEGIN
+    SELECT * INTO of FROM run r WHERE r.id = its AND r.host = its_host;
+    IF NOT FOUND THEN
+        RETURN 'unknown';
+    ELSIF of.fence = its_fence AND of.state = 'running' THEN
+        RETURN 'counted';
+    ELSIF of.settled = its_fence THEN
+        RETURN 'already_counted';
+    END IF;
+    PERFORM note(now, of.campaign, its, 'fenced', 'a former worker',
+        format('fence %s came too late%s', its_fence, ': ' || said), result);
+    RETURN 'fenced';
+END $$;
+
+-- The end of a run that is counted.
+CREATE FUNCTION over(its BIGINT, done JSONB, said TEXT, its_result TEXT, now BIGINT) RETURNS VOID
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    of run;
+    line BIGINT;
+BEGIN
+    SELECT * INTO STRICT of FROM run r WHERE r.id = its;
+    line := note(now, of.campaign, its, 'counted', coalesce(of.worker, ''), said, its_result);
+    UPDATE run SET state = 'done', settled = fence, agent_run = NULL, baseline = NULL, stage = NULL, nonce = NULL,
+        class = done ->> 'class', layer = done ->> 'layer', result = its_result, ended = now, end_event = line
+    WHERE id = its;
+    PERFORM remember(of.vm, done ->> 'class', TRUE, now);
+    PERFORM settle(of.campaign, (SELECT v.name FROM vm v WHERE v.id = of.vm), done, now);
+END $$;
+
+-- The run's end.
+CREATE FUNCTION finish(said_host TEXT, its BIGINT, its_fence BIGINT, done JSONB, said TEXT, result TEXT) RETURNS TEXT
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its_host TEXT := acting(said_host);
+    now BIGINT := locked();
+    answer TEXT := turn(its_host, its, its_fence, said, result, now);
+BEGIN
+    IF answer = 'counted' THEN
+        PERFORM count_freed(its, done);
+        PERFORM over(its, done, said, result, now);
+    END IF;
+    RETURN answer;
+END $$;
+
+-- The run goes back to wait, for `after` microseconds; where a person has aborted the campaign, this is its end.
+-- `done` is what the turn did until then; NULL: nothing, or, where that is `unknown`, what is still with the agent.
+CREATE FUNCTION later(
+    said_host TEXT, its BIGINT, its_fence BIGINT, reason TEXT, words TEXT, after BIGINT, is_unknown BOOLEAN,
+    done JSONB, said TEXT, result TEXT
+) RETURNS TEXT
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its_host TEXT := acting(said_host);
+    now BIGINT := locked();
+    answer TEXT := turn(its_host, its, its_fence, said, result, now);
+    of run;
+    is_put_off BOOLEAN;
+    line TEXT;
+BEGIN
+    IF answer <> 'counted' THEN
+        RETURN answer;
+    END IF;
+    IF done IS NOT NULL THEN
+        PERFORM count_freed(its, done);
+    END IF;
+    SELECT * INTO STRICT of FROM run r WHERE r.id = its;
+    IF EXISTS (SELECT FROM campaign c WHERE c.id = of.campaign AND c.state = 'aborting') THEN
+        line := words || CASE WHEN is_unknown AND of.baseline IS NOT NULL
+            THEN '; what its last turn freed is not known' ELSE '' END;
+        PERFORM over(its, jsonb_build_object('class', 'aborted', 'text', line),
+            format('aborted, %s bytes: %s', coalesce(done ->> 'freed', '0'), line),
+            aborted(line, coalesce(result::JSONB -> 'disks', '[]')), now);
+        RETURN answer;
+    END IF;
+    -- "Not now" before anything was begun is no start.
+    is_put_off := reason IN ('gate', 'guard') AND done IS NULL;
+    UPDATE run r SET state = 'waiting', settled = r.fence, stage = NULL, nonce = NULL,
+        admitted = NOT is_put_off OR (is_unknown AND of.baseline IS NOT NULL),
+        failures = r.failures + (reason = 'retry')::INT,
+        -- At once is at once, also when the clock goes back meanwhile.
+        not_before = CASE after WHEN 0 THEN 0 ELSE now + after END,
+        wait = reason, wait_text = words, put_off = CASE WHEN is_put_off THEN r.put_off + 1 ELSE 0 END,
+        -- Its result is known: the next turn is another one to the agent.
+        agent_run = CASE WHEN is_unknown THEN r.agent_run END,
+        baseline = CASE WHEN is_unknown THEN r.baseline END
+    WHERE r.id = its;
+    IF done IS NOT NULL THEN
+        PERFORM remember(of.vm, done ->> 'class', FALSE, now);
+    END IF;
+    PERFORM note(now, of.campaign, its, 'later', coalesce(of.worker, ''), words || coalesce(' (' || said || ')', ''),
+        result);
+    PERFORM settle(of.campaign, (SELECT v.name FROM vm v WHERE v.id = of.vm), done, now);
+    RETURN answer;
+END $$;
+
+-- Takes back what a worker of this host had that is gone, and stands for the host from now on: how many runs that were.
+-- NULL and who it is, where another one was heard within its lease.
+CREATE FUNCTION recover(said TEXT, process TEXT, OUT runs BIGINT, OUT other TEXT)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its_host TEXT := acting(said);
+    now BIGINT := locked();
+    one RECORD;
+BEGIN
+    SELECT h.worker INTO other FROM host h WHERE h.id = its_host AND h.worker <> process AND h.lease > now;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    runs := 0;
+    FOR one IN
+        SELECT r.id FROM run r WHERE r.state = 'running' AND r.host = its_host AND r.worker <> process ORDER BY r.id
+    LOOP
+        PERFORM put_back(one.id, 'recovered', process, 'its worker is gone; it waits again', now);
+        runs := runs + 1;
+    END LOOP;
+    PERFORM seen(its_host, process, NULL, now);
+END $$;
+
+-- This worker ends: another one may stand for its host at once.
+CREATE FUNCTION leave(said TEXT, process TEXT) RETURNS VOID
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its_host TEXT := acting(said);
+    now BIGINT := locked();
+BEGIN
+    UPDATE host SET lease = 0, seen = now WHERE id = its_host AND worker = process;
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA trimtab FROM PUBLIC;

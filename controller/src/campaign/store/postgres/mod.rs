@@ -1,0 +1,225 @@
+//! The store of a fleet: PostgreSQL, that its operators already run.
+//!
+//! Operators write tables, by the sources that SQLite's store has too (`../sql`). A worker calls functions alone, which act
+//! for the host that its role stands for (`migrations/0001-worker.sql`): a host that was broken into touches no other
+//! host's runs. Each change takes the store's lock and reads the database's clock after that; no other clock is compared
+//! with it.
+
+#![allow(
+    clippy::duplicate_mod,
+    reason = "what lies in sql is compiled once for each engine, with its connection"
+)]
+
+#[path = "../sql/apply.rs"]
+mod apply;
+#[path = "../sql/close.rs"]
+mod close;
+mod fault;
+#[path = "../sql/look.rs"]
+mod look;
+mod open;
+#[path = "../sql/order.rs"]
+mod order;
+#[path = "../sql/read.rs"]
+mod read;
+#[path = "../sql/words.rs"]
+mod words;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
+use uuid::Uuid;
+
+use self::fault::Fault;
+use super::{Active, Claim, Claimant, NewCampaign, Order, Store};
+use crate::{
+    campaign::{
+        account::{Event, RunRow, Status, Summary, VmRow},
+        run::{Baseline, Claimed, Counted, Instruction, Later, RunResult},
+    },
+    model::trouble::Trouble,
+};
+pub use open::{Terms, init};
+
+/// What the sources of `../sql` speak to here: they are the same for every engine.
+use sqlx::PgConnection as Connection;
+
+/// Tells the time to a database whose `clock()` was replaced: simulations and tests.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Campaigns in a PostgreSQL database.
+pub struct PgStore {
+    pool: PgPool,
+    /// The database, without a password.
+    shown: String,
+    lease: Duration,
+    clock: Option<Clock>,
+}
+
+impl PgStore {
+    /// Connects, and sees that the store there is one that this trimtab can use.
+    ///
+    /// # Errors
+    /// The URL makes no sense, the database does not answer or lets nobody in, or it has no store of this version.
+    pub async fn open(url: &str) -> Result<Self, Trouble> {
+        Self::with_clock(url, None).await
+    }
+
+    /// Connects to a store whose clock is the caller's.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub async fn with_clock(url: &str, clock: Option<Clock>) -> Result<Self, Trouble> {
+        let (pool, shown) = open::pool(url)?;
+        let lease = open::lease(&pool).await.map_err(|fault| fault.trouble(&shown, "open"))?;
+        Ok(Self { pool, shown, lease, clock })
+    }
+
+    /// Ends its connections in order.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, Fault> {
+        let mut connection = self.pool.acquire().await?;
+        if let Some(clock) = &self.clock {
+            sqlx::query("SELECT set_config('trimtab.clock', $1, FALSE)")
+                .bind(clock().to_string())
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(connection)
+    }
+
+    /// One change by an operator: all of it or nothing. The time is read when the store's lock is held.
+    async fn change<T>(
+        &self,
+        change: impl AsyncFnOnce(&mut Transaction<'_, Postgres>, i64) -> Result<T, Fault>,
+    ) -> Result<T, Trouble> {
+        let changed = async {
+            let mut connection = self.connection().await?;
+            let mut transaction = connection.begin().await?;
+            let now = sqlx::query_scalar("SELECT locked()").fetch_one(&mut *transaction).await?;
+            // A transaction that is dropped is rolled back.
+            let answer = change(&mut transaction, now).await?;
+            transaction.commit().await?;
+            Ok(answer)
+        };
+        changed.await.map_err(|fault: Fault| fault.trouble(&self.shown, "write"))
+    }
+
+    /// One look: what it reads is of one moment.
+    async fn look<T>(
+        &self,
+        look: impl AsyncFnOnce(&mut PgConnection, i64) -> Result<T, Fault>,
+    ) -> Result<T, Trouble> {
+        let looked = async {
+            let mut connection = self.connection().await?;
+            let mut transaction =
+                connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+            let now = sqlx::query_scalar("SELECT clock()").fetch_one(&mut *transaction).await?;
+            let answer = look(&mut transaction, now).await?;
+            transaction.rollback().await?;
+            Ok(answer)
+        };
+        looked.await.map_err(|fault: Fault| fault.trouble(&self.shown, "read"))
+    }
+
+    /// One call of a worker's, which is a transaction of its own.
+    async fn call<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>,
+    ) -> Result<T, Trouble> {
+        let called = async { call(&mut *self.connection().await?).await };
+        called.await.map_err(|fault: Fault| fault.trouble(&self.shown, "use"))
+    }
+}
+
+impl Store for PgStore {
+    async fn apply(&self, campaign: &NewCampaign) -> Result<i64, Trouble> {
+        self.change(async |tx, now| apply::apply(tx, campaign, now).await).await
+    }
+
+    async fn list(&self) -> Result<Vec<Summary>, Trouble> {
+        self.look(async |db, _| read::list(db).await).await
+    }
+
+    async fn active(&self, by: &Claimant) -> Result<Vec<Active>, Trouble> {
+        self.call(async |db| work::active(db, by).await).await
+    }
+
+    async fn status(&self, campaign: i64) -> Result<Status, Trouble> {
+        self.look(async |db, now| read::status(db, campaign, now).await).await
+    }
+
+    async fn runs(&self, campaign: i64) -> Result<Vec<RunRow>, Trouble> {
+        self.look(async |db, _| read::runs(db, campaign).await).await
+    }
+
+    async fn events(&self, campaign: i64) -> Result<Vec<Event>, Trouble> {
+        self.look(async |db, _| read::events(db, campaign).await).await
+    }
+
+    async fn vms(&self) -> Result<Vec<VmRow>, Trouble> {
+        self.look(async |db, _| read::vms(db).await).await
+    }
+
+    async fn newest(&self) -> Result<i64, Trouble> {
+        self.call(async |db| Ok(sqlx::query_scalar("SELECT newest()").fetch_one(db).await?)).await
+    }
+
+    async fn order(&self, campaign: i64, order: &Order, who: &str) -> Result<Summary, Trouble> {
+        self.change(async |tx, now| order::order(tx, campaign, order, who, now).await).await
+    }
+
+    async fn claim(&self, campaign: i64, by: &Claimant) -> Result<Claim, Trouble> {
+        // A commit whose answer was lost is asked for once more: by this mark the same run is handed out again.
+        let mark = Uuid::new_v4().to_string();
+        let claim = || self.call(async |db| work::claim(db, campaign, by, &mark).await);
+        match claim().await {
+            Err(trouble) if trouble.kind == crate::model::trouble::Kind::Store => claim().await,
+            answer => answer,
+        }
+    }
+
+    async fn baseline(&self, claimed: &Claimed, baseline: &Baseline) -> Result<Instruction, Trouble> {
+        self.call(async |db| work::baseline(db, claimed, baseline).await).await
+    }
+
+    async fn heartbeat(
+        &self,
+        by: &Claimant,
+        held: Option<&str>,
+        stages: &[(i64, u64, String)],
+    ) -> Result<Vec<(i64, Instruction)>, Trouble> {
+        self.call(async |db| work::heartbeat(db, by, held, stages).await).await
+    }
+
+    async fn finish(&self, claimed: &Claimed, result: &RunResult) -> Result<Counted, Trouble> {
+        self.call(async |db| work::finish(db, claimed, result).await).await
+    }
+
+    async fn later(&self, claimed: &Claimed, later: &Later) -> Result<Counted, Trouble> {
+        self.call(async |db| work::later(db, claimed, later).await).await
+    }
+
+    async fn recover(&self, by: &Claimant) -> Result<u32, Trouble> {
+        self.call(async |db| work::recover(db, by).await).await
+    }
+
+    async fn leave(&self, by: &Claimant) -> Result<(), Trouble> {
+        self.call(async |db| {
+            sqlx::query("SELECT leave($1, $2)").bind(&by.host).bind(&by.worker).execute(db).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(self.lease)
+    }
+}

@@ -1,0 +1,64 @@
+//! PostgreSQL against the suite: a real server, a database for each test.
+
+mod server;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::campaign::store::conformance::{Rig, TestClock, conformance, model};
+
+/// In place of the database's own time: what the connection was told. And a worker that is not heard any more is taken for
+/// gone at once, as SQLite's lock tells it: leases have tests of their own.
+const TAME: &str = "
+    CREATE OR REPLACE FUNCTION trimtab.clock() RETURNS BIGINT LANGUAGE sql VOLATILE AS
+        $$ SELECT current_setting('trimtab.clock')::BIGINT $$;
+    CREATE FUNCTION trimtab.gone() RETURNS TRIGGER LANGUAGE plpgsql AS
+        $$ BEGIN NEW.lease := 0; RETURN NEW; END $$;
+    CREATE TRIGGER gone BEFORE INSERT OR UPDATE ON trimtab.host FOR EACH ROW EXECUTE FUNCTION trimtab.gone()";
+
+/// Longer than any test's clock goes.
+const FOR_EVER: Terms = Terms { lease: Duration::from_secs(10 * 365 * 86_400) };
+
+struct PgRig {
+    store: PgStore,
+}
+
+impl Rig for PgRig {
+    type Store = PgStore;
+
+    async fn new(clock: TestClock) -> Self {
+        let url = server::database().await;
+        init(&url, FOR_EVER).await.unwrap();
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(TAME).execute(&mut connection).await.unwrap();
+        let store = PgStore::with_clock(&url, Some(Arc::new(move || clock.micros()))).await.unwrap();
+        Self { store }
+    }
+
+    fn store(&self) -> &PgStore {
+        &self.store
+    }
+}
+
+conformance!(PgRig);
+
+/// Some schedules; `PROPTEST_CASES=5000` plays more of them.
+fn schedules() -> ProptestConfig {
+    let told = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { told.cases } else { 12 };
+    ProptestConfig { cases, max_shrink_iters: 200, ..told }
+}
+
+proptest! {
+    #![proptest_config(schedules())]
+
+    #[test]
+    fn every_schedule_ends_as_the_reference_says(schedule in model::schedule()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let clock = TestClock::new();
+            let rig = PgRig::new(clock.clone()).await;
+            model::play(rig.store(), &clock, &schedule).await;
+        });
+    }
+}
