@@ -20,6 +20,7 @@ pub mod account;
 pub mod budget;
 pub mod classify;
 pub mod gate;
+mod handed;
 pub mod limits;
 pub mod metrics;
 pub mod order;

@@ -105,7 +105,7 @@ fn its_user_carries_out_what_root_has_applied() -> Result<()> {
     // Nothing was refused to it on the way, the line of each trim in the journal included.
     let said = guest.sh("journalctl -b -q -o cat -t trimtab")?;
     ensure!(said.contains("trim of one by trimtab: ") && said.contains("reclaimed"), "{said}");
-    rights(&guest)?;
+    rights(&guest, "first")?;
     metrics(&guest)?;
 
     // Root's again, while it runs.
@@ -114,32 +114,35 @@ fn its_user_carries_out_what_root_has_applied() -> Result<()> {
     let summary = done(&guest, second, Duration::from_secs(120))?;
     ensure!(summary["done"]["reclaimed"] == 1, "{summary:#}");
     lost(&guest, full, "the second campaign")?;
-    rights(&guest)?;
+    rights(&guest, "first")?;
 
     guest.sh(&format!("systemctl stop {WORKER}"))?;
     ensure!(show(&guest, WORKER, "Result")? == "success" && show(&guest, WORKER, "ExecMainStatus")? == "0");
     ensure!(guest.sh(&format!("cat {METRICS}"))?.contains("trimtab_runs_ended_total{class=\"reclaimed\"} 2"));
-    rights(&guest)?;
+    rights(&guest, "first")?;
 
-    // Root is the worker once, and leaves the files to whom they belong.
+    // Root is the worker once, with files that are not there any more, and leaves all to whom the folder belongs.
     let full = fill_and_delete(&guest)?;
-    guest.sh("trimtab campaign plan -o /root/third-plan.toml
-         trimtab campaign apply --follow /root/third-plan.toml")?;
+    guest.sh("rm /var/lib/trimtab/*
+         trimtab campaign plan --name own -o /root/own-plan.toml
+         trimtab campaign apply --follow /root/own-plan.toml")?;
     lost(&guest, full, "root's own campaign")?;
-    rights(&guest)?;
+    rights(&guest, "own")?;
     guest.sh(&format!("systemctl start {WORKER}"))?;
     ensure!(show(&guest, WORKER, "ActiveState")? == "active", "{}", journal(&guest, WORKER)?);
     Ok(())
 }
 
 /// All is the worker's, its group may read, nobody else may; and who may not is told what to do.
-fn rights(guest: &Guest) -> Result<()> {
+fn rights(guest: &Guest, campaign: &str) -> Result<()> {
     let owners = owners(guest)?;
     ensure!(owners.lines().any(|line| line == ". trimtab:trimtab 750"), "{owners}");
     ensure!(owners.lines().all(|line| line.contains(" trimtab:trimtab ")), "{owners}");
     ensure!(owners.contains("\ntrimtab.db "), "{owners}");
-    let list = as_user(guest, "nobody", "trimtab", "trimtab campaign list")?;
-    ensure!(list.contains("first") && !list.contains("exit"), "{list}\n{owners}");
+    for look in ["list", "report 1", "status 1"] {
+        let said = as_user(guest, "nobody", "trimtab", &format!("trimtab campaign {look}"))?;
+        ensure!(said.contains(campaign) && !said.contains("exit"), "{look}: {said}\n{owners}");
+    }
     let refused = as_user(guest, "nobody", "nogroup", "trimtab campaign list")?;
     for word in [STORE, "ermission denied", "group", "exit 1"] {
         ensure!(refused.contains(word), "no {word} in {refused}");

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Read, Seek, Write},
+    io::{ErrorKind, Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -13,7 +13,10 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-use crate::model::trouble::{Kind, Trouble};
+use crate::{
+    campaign::handed,
+    model::trouble::{Kind, Trouble},
+};
 
 /// No holder writes more.
 const MAX_BYTES: u64 = 256;
@@ -47,12 +50,13 @@ impl WorkerLock {
             Trouble::new(Kind::Store, format!("cannot {what} {}: {error}", path.display()))
                 .hint("a worker writes beside its store, on a filesystem of this host: run it as root, or as the folder's owner")
         };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o644);
-        let file = options
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|error| failed("open", &error))?;
+        let file = match handed::make(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path)
+            }
+            made => made,
+        };
+        let file = file.map_err(|error| failed("open", &error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut file) => {
                 let line = format!("process {}, since {}\n", std::process::id(), jiff::Timestamp::now());

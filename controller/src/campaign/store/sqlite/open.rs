@@ -15,6 +15,7 @@ use sqlx::{
 };
 
 use super::{PATIENCE, fault::Fault};
+use crate::campaign::handed;
 
 /// Each version's changes, from the first on.
 const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001.sql")];
@@ -31,6 +32,9 @@ pub(super) async fn to_write(path: &Path, patience: Duration) -> Result<SqliteCo
     {
         tokio::fs::create_dir_all(folder).await.map_err(Fault::Io)?;
     }
+    let new = path.to_owned();
+    // It may be there, and what cannot be made SQLite finds words for.
+    let _ = tokio::task::spawn_blocking(move || handed::make(&new).map(drop)).await;
     let options = options(path).busy_timeout(patience).create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await?;
     let found = found(&mut connection).await?;
