@@ -171,7 +171,7 @@ fn what_keeps_it_from_starting_is_said_and_not_tried_again() -> Result<()> {
 
     guest.sh(
         "cp /root/trimtab.toml /etc/trimtab/trimtab.toml; systemctl reset-failed
-         mkdir -p /var/lib/trimtab; touch /var/lib/trimtab/trimtab.db.worker
+         install -o trimtab -g trimtab /dev/null /var/lib/trimtab/trimtab.db.worker
          flock -F /var/lib/trimtab/trimtab.db.worker sleep 600 </dev/null >/dev/null 2>&1 & echo $! >/run/held",
     )?;
     let said = ends_with(&guest, "75", &["a worker carries the campaigns of this host out already"]);

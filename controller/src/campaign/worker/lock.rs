@@ -47,8 +47,10 @@ impl WorkerLock {
     pub fn take(store: &Path) -> Result<Taken, Trouble> {
         let path = path_of(store);
         let failed = |what: &str, error: &dyn std::fmt::Display| {
-            Trouble::new(Kind::Store, format!("cannot {what} {}: {error}", path.display()))
-                .hint("a worker writes beside its store, on a filesystem of this host: run it as root, or as the folder's owner")
+            Trouble::new(Kind::Store, format!("cannot {what} {}: {error}", path.display())).hint(
+                "a worker writes beside its store, on a filesystem of this host: run it as root, or as the \
+                     folder's owner, whose file it must be",
+            )
         };
         let file = match handed::make(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {

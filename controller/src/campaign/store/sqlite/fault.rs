@@ -75,7 +75,7 @@ impl Fault {
             ),
             Self::ReadOnly => store(
                 format!("{file}: may only be read here"),
-                "run this as root, or as the worker's own user",
+                "run this as root, or as the worker's own user, whose file it must be",
             ),
             Self::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 store(format!("{file}: cannot {doing} it: {error}"), TO_READ)
@@ -107,9 +107,10 @@ fn by_code(path: &Path, doing: &str, error: &sqlx::Error) -> Trouble {
             "its filesystem is full".to_owned(),
             "nothing was changed; make room there, and it goes on by itself",
         ),
-        Some(3 | 8) => {
-            ("this user may not write it".to_owned(), "run this as root, or as the worker's own user")
-        }
+        Some(3 | 8) => (
+            "this user may not write it".to_owned(),
+            "run this as root, or as the worker's own user, whose file it must be",
+        ),
         Some(14) => (
             "it, its folder or its -wal file cannot be opened by this user".to_owned(),
             "see whether the folder exists and its rights; --store names another file",
