@@ -129,6 +129,21 @@ pub async fn look<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> R
         Some(trouble) => Err(trouble),
         None => parts.guest.survey().await,
     };
+    put_together(parts, view, guest).await
+}
+
+/// The host's side alone: no call goes to the guest.
+pub async fn look_at_host<G: Guest, V: Vmm, S: Storage>(parts: &Parts<'_, G, V, S>) -> Result<Look, Trouble> {
+    let view = parts.vmm.look().await?;
+    let guest = stopped(&view).unwrap_or_else(|| Trouble::new(Kind::NoAgent, "its guest was not asked"));
+    put_together(parts, view, Err(guest)).await
+}
+
+async fn put_together<G: Guest, V: Vmm, S: Storage>(
+    parts: &Parts<'_, G, V, S>,
+    view: VmmView,
+    guest: Result<GuestSurvey, Trouble>,
+) -> Result<Look, Trouble> {
     // The host's side of a VM that is off, or whose counters cannot be read, is worth showing.
     let counters = match &guest {
         Ok(_) => parts.vmm.counters().await?,

@@ -13,7 +13,7 @@ use crate::{
         window::Window,
     },
     config::datastores::DatastoreNames,
-    layers::{self, Finding},
+    layers::{self, Finding, words::size},
     model::{
         trouble::{Kind, Trouble},
         vm::Vm,
@@ -150,7 +150,7 @@ fn take<'s>(
         return Err(nothing_goes(vm, look, &disks));
     }
     if goes.iter().all(|disk| has_nothing_to_free(look, disk)) {
-        return Err(left(vm, Reason::NothingToFree, "what its guest does not use is not allocated either"));
+        return Err(left(vm, Reason::NothingToFree, little_to_free(look, &goes)));
     }
     let slacks = || goes.iter().map(|disk| look.slack(disk));
     let mut notes: Vec<String> =
@@ -169,6 +169,15 @@ fn take<'s>(
         line: 0,
     };
     Ok((planned, look))
+}
+
+/// Why a plan would leave this VM out by what its host says of its disks; `None`: at least one would be trimmed. Its guest
+/// need not have been asked.
+pub fn in_the_way(vm: &Vm, look: &Look) -> Option<LeftOut> {
+    let disks: Vec<(&DiskLook, Standing)> =
+        look.disks.iter().map(|disk| (disk, standing(look, disk))).collect();
+    let goes = disks.iter().any(|(_, standing)| matches!(standing, Standing::Goes));
+    (!goes).then(|| nothing_goes(vm, look, &disks))
 }
 
 /// What stands before a disk.
@@ -250,6 +259,16 @@ fn command(verb: &str, vm: &Vm, options: &str) -> Option<String> {
     Some(format!("trimtab {verb} {}{options}", shlex::try_quote(&vm.name).ok()?))
 }
 
+/// "76.0 MiB are allocated, and its guest uses 63.1 MiB".
+fn little_to_free(look: &Look, disks: &[&DiskLook]) -> String {
+    let sum = |bytes: &dyn Fn(&DiskLook) -> Option<u64>| {
+        size(disks.iter().filter_map(|disk| bytes(disk)).fold(0, u64::saturating_add))
+    };
+    let allocated = sum(&|disk| disk.image.as_ref()?.allocated_bytes());
+    let used = sum(&|disk| look.used_bytes(disk));
+    format!("{allocated} are allocated, and its guest uses {used}")
+}
+
 fn has_nothing_to_free(look: &Look, disk: &DiskLook) -> bool {
     let allocated = disk.image.as_ref().and_then(|image| image.allocated_bytes()).unwrap_or(0);
     let noise = NOISE_BYTES.max(allocated.checked_div(100).unwrap_or(0));
@@ -270,7 +289,8 @@ fn gain(look: &Look, disk: &DiskLook) -> Gain {
     }
 }
 
-fn planned_disk(disk: &DiskLook, names: &DatastoreNames) -> Option<PlanDisk> {
+/// A disk as a plan has it; `None` where it has no image on this host that can be read.
+pub fn planned_disk(disk: &DiskLook, names: &DatastoreNames) -> Option<PlanDisk> {
     Some(PlanDisk {
         image: disk.host.image.as_ref()?.path.display().to_string(),
         inode: disk.image.as_ref()?.allocation.file.1,

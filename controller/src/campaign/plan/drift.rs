@@ -2,11 +2,12 @@
 //!
 //! Looked at are the VMs, their images and where these lie: what decides whose turn it is and whose caps it counts on.
 //! Sizes and slack move all the time and are no drift; neither is a VM that is off or paused now, which its turn will
-//! find out. A disk that is new is drift: nobody has read what stands in its way.
+//! find out. A disk that is new is drift: nobody has read what stands in its way. So is what now stands in the way of all
+//! disks of a VM and does not pass by itself, where its host sees it: a plan of now would leave that VM out.
 
 use std::collections::BTreeSet;
 
-use super::{Plan, PlanDisk, PlanVm};
+use super::{LeftOut, Plan, PlanDisk, PlanVm};
 use crate::model::trouble::{Kind, Trouble};
 
 /// A VM as it is now.
@@ -18,6 +19,8 @@ pub struct Found {
     pub uuid: Option<String>,
     /// Its disks with an image on this host; or why they could not be read.
     pub disks: Result<Vec<PlanDisk>, Trouble>,
+    /// Why a plan of now would leave it out.
+    pub left_out: Option<LeftOut>,
 }
 
 /// One thing that is different.
@@ -77,6 +80,10 @@ fn of_vm(vm: &PlanVm, now: &Found) -> Vec<String> {
     let known: BTreeSet<&str> = vm.disks.iter().map(|disk| disk.image.as_str()).collect();
     let new = disks.iter().filter(|disk| !known.contains(disk.image.as_str()));
     texts.extend(new.map(|disk| format!("its disk {} is new", disk.image)));
+    // Where a disk is another one, that says it all.
+    if let Some(out) = now.left_out.as_ref().filter(|_| texts.is_empty()) {
+        texts.push(format!("it would be left out now, {}: {}", out.reason.as_str(), out.text));
+    }
     texts
 }
 
@@ -102,8 +109,12 @@ mod tests {
 
     /// The host as the sample's plan says.
     fn unchanged() -> Vec<Found> {
-        let found =
-            |vm: &PlanVm| Found { name: vm.name.clone(), uuid: vm.uuid.clone(), disks: Ok(vm.disks.clone()) };
+        let found = |vm: &PlanVm| Found {
+            name: vm.name.clone(),
+            uuid: vm.uuid.clone(),
+            disks: Ok(vm.disks.clone()),
+            left_out: None,
+        };
         samples::plan().vms.iter().map(found).collect()
     }
 
@@ -111,7 +122,7 @@ mod tests {
     fn a_host_that_has_not_changed() {
         let mut host = unchanged();
         assert_eq!(drift(&samples::plan(), &host), []);
-        host.push(Found { name: "new".into(), uuid: None, disks: Ok(Vec::new()) });
+        host.push(Found { name: "new".into(), uuid: None, disks: Ok(Vec::new()), left_out: None });
         host.reverse();
         assert_eq!(drift(&samples::plan(), &host), [], "other VMs and their order do not matter");
     }
@@ -122,7 +133,7 @@ mod tests {
         fn disk(found: &mut [Found]) -> &mut PlanDisk {
             &mut found[0].disks.as_mut().unwrap()[0]
         }
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 9] = [
             (|found| drop(found.remove(0)), "no VM of this name"),
             (
                 |found| found[0].uuid = Some("u2".into()),
@@ -137,6 +148,10 @@ mod tests {
                 "could not be read: nobody answers",
             ),
             (|found| found[0].disks.as_mut().unwrap().clear(), "/guests/web-1.img is gone"),
+            (
+                |found| found[0].left_out = Some(samples::plan().left_out[0].clone()),
+                "it would be left out now, cut: vda: drive: no discard=",
+            ),
         ];
         for (change, expected) in cases {
             let mut host = unchanged();

@@ -156,6 +156,11 @@ impl Plan {
         self.vms.iter().map(|vm| vm.expected_bytes).fold(0, u64::saturating_add)
     }
 
+    /// And at most, where that is known of all.
+    pub fn at_most_bytes(&self) -> Option<u64> {
+        self.vms.iter().try_fold(0_u64, |sum, vm| Some(sum.saturating_add(vm.at_most_bytes?)))
+    }
+
     /// As a store takes it on: `text` is the file, for the record, `now` is when its windows begin to count.
     pub fn campaign(&self, text: &str, who: &str, now: Timestamp) -> NewCampaign {
         NewCampaign {

@@ -20,6 +20,18 @@ pub fn text(plan: &Plan) -> String {
     out
 }
 
+/// "about 19.0 GiB to 20.0 GiB": what a filesystem holds and has never written is not seen from outside, so neither end is
+/// sure.
+pub fn expected(least: u64, most: Option<u64>) -> String {
+    let (from, to) = (iec(least), most.map(iec));
+    match to {
+        None if least == 0 => "not known".to_owned(),
+        Some(to) if least == 0 => format!("at most about {to}"),
+        Some(to) if to != from => format!("about {from} to {to}"),
+        _ => format!("about {from}"),
+    }
+}
+
 fn head(out: &mut String, plan: &Plan) -> std::fmt::Result {
     writeln!(
         out,
@@ -105,13 +117,8 @@ fn vms(out: &mut String, plan: &Plan) -> std::fmt::Result {
 }
 
 fn vm(out: &mut String, vm: &PlanVm) -> std::fmt::Result {
-    let most = match vm.at_most_bytes {
-        Some(most) => format!("at least {}, at most {}", iec(vm.expected_bytes), iec(most)),
-        None if vm.expected_bytes == 0 => "not known".to_owned(),
-        None => format!("at least {}", iec(vm.expected_bytes)),
-    };
     writeln!(out)?;
-    entry(out, "[[vm]]", &most)?;
+    entry(out, "[[vm]]", &expected(vm.expected_bytes, vm.at_most_bytes))?;
     for note in &vm.notes {
         writeln!(out, "# {}", safe(note))?;
     }

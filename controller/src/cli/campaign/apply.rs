@@ -11,6 +11,7 @@ use crate::{
         account::{CampaignState, Status},
         plan::{
             Plan, PlanDisk,
+            build::{in_the_way, planned_disk},
             drift::{self, Found},
             read,
         },
@@ -28,8 +29,7 @@ use crate::{
         },
         exit, interrupt, journal,
         output::Output,
-        vms::{self, Reached},
-        worker,
+        vms, worker,
     },
     config::{Config, Flags, datastores::DatastoreNames},
     host,
@@ -39,8 +39,8 @@ use crate::{
         json::{campaign::StatusDocument, plan::ApplyDocument},
     },
     trim::{
+        look::{Look, look_at_host},
         many::side_by_side,
-        ports::{Storage, Vmm},
     },
 };
 
@@ -101,7 +101,7 @@ async fn check_host(global: &Global, args: &StoreArgs, path: &Path, plan: &Plan)
         return Err(Trouble::new(Kind::Drifted, text).hint("apply it there, or plan anew here"));
     }
     let flags = Flags { store: args.store.clone(), ..vms::flags(global) };
-    let known = vms::load_with(global, flags).await?;
+    let known = vms::load_with(global, flags).await?.with_neighbours();
     let mut all = known.select(&Selection { vms: Vec::new(), select: None }).await?;
     // Where a source cannot be read its VMs are not gone.
     if let Some(trouble) = all.iter().find_map(|vm| vm.not_read.clone()) {
@@ -113,7 +113,9 @@ async fn check_host(global: &Global, args: &StoreArgs, path: &Path, plan: &Plan)
         let (reached, names) = (known.reach(&vm), Arc::clone(&names));
         async move {
             let uuid = vm.domain.as_ref().map(|domain| domain.id.uuid.clone());
-            Ok(Found { disks: disks(&reached, &names).await, name: vm.name, uuid })
+            let look = look_at_host(&reached.parts()).await;
+            let left_out = look.as_ref().ok().and_then(|look| in_the_way(&vm, look));
+            Ok(Found { disks: look.and_then(|look| disks(&look, &names)), left_out, name: vm.name, uuid })
         }
     })
     .await;
@@ -125,20 +127,13 @@ async fn check_host(global: &Global, args: &StoreArgs, path: &Path, plan: &Plan)
 }
 
 /// A VM's disks with an image on this host, as they are now.
-async fn disks(reached: &Reached, names: &DatastoreNames) -> Result<Vec<PlanDisk>, Trouble> {
-    let parts = reached.parts();
-    let mut disks = Vec::new();
-    for disk in parts.vmm.look().await?.disks {
-        let Some(image) = &disk.image else { continue };
-        let allocation = parts.storage.allocation(image).await?;
-        let datastore = parts.storage.datastore(image).await?;
-        disks.push(PlanDisk {
-            image: image.path.display().to_string(),
-            inode: allocation.file.1,
-            datastore: datastore.map(|datastore| names.of(&datastore)),
-        });
-    }
-    Ok(disks)
+fn disks(look: &Look, names: &DatastoreNames) -> Result<Vec<PlanDisk>, Trouble> {
+    let with_image = look.disks.iter().filter(|disk| disk.host.image.is_some());
+    let disks = with_image.map(|disk| match (&disk.image, &disk.image_trouble) {
+        (None, Some(trouble)) => Err(trouble.clone()),
+        _ => Ok(planned_disk(disk, names)),
+    });
+    Ok(disks.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 /// Shows how it goes on. Where no worker runs, this process is the worker: Ctrl-C pauses the campaign then, and leaves

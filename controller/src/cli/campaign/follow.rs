@@ -47,6 +47,8 @@ pub(super) async fn follow<S: Store>(
             || matches!(state, CampaignState::Done | CampaignState::Aborted)
             || (state == CampaignState::Stopped && status.summary.running == 0)
         {
+            // What came between the two looks.
+            view.events(&store.events(campaign).await?);
             return Ok(status);
         }
         tokio::select! {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::words::{at, vms};
 use crate::{
     campaign::{
-        plan::{LeftOut, Plan, PlanDatastore, Reason},
+        plan::{LeftOut, Plan, PlanDatastore, Reason, write::expected},
         store::NewCampaign,
     },
     guest::text::{safe, safe_within},
@@ -30,7 +30,10 @@ pub fn summary(plan: &Plan, file: &str) -> String {
     let count = u32::try_from(plan.vms.len()).unwrap_or(u32::MAX);
     let mut out = match count {
         0 => "no VM would be trimmed\n".to_owned(),
-        _ => format!("{} would be trimmed, at least {} come back\n", vms(count), iec(plan.expected_bytes())),
+        _ => {
+            let back = expected(plan.expected_bytes(), plan.at_most_bytes());
+            format!("{} would be trimmed; expected back: {back}\n", vms(count))
+        }
     };
     if !plan.datastores.is_empty() {
         out.push_str(&datastores(plan));
@@ -107,12 +110,16 @@ fn limits(plan: &Plan) -> String {
 /// What was taken on, or would be.
 pub fn applied(campaign: Option<i64>, taken: &NewCampaign, has_worker: bool, now: Timestamp) -> String {
     let count = u32::try_from(taken.runs.len()).unwrap_or(u32::MAX);
-    let expected = taken.runs.iter().map(|run| run.expected_bytes).fold(0, u64::saturating_add);
+    let least = taken.runs.iter().map(|run| run.expected_bytes).fold(0, u64::saturating_add);
     let mut out = match campaign {
         Some(id) => format!("campaign {id} ({}): ", safe(&taken.name)),
         None => format!("the host is as the plan says ({}): ", safe(&taken.name)),
     };
-    out.push_str(&format!("{}, at least {} expected\n", vms(count), iec(expected)));
+    out.push_str(&vms(count));
+    if least > 0 {
+        out.push_str(&format!("; expected back: about {}", iec(least)));
+    }
+    out.push('\n');
     if let (Some((opens, closes)), Some((_, last))) = (taken.windows.first(), taken.windows.last()) {
         let next = match *opens > now {
             true => format!("the first window opens {}", at(*opens)),
@@ -152,7 +159,7 @@ mod tests {
         assert_eq!(
             text,
             "\
-2 VMs would be trimmed, at least 38.0 GiB come back
+2 VMs would be trimmed; expected back: about 38.0 GiB
 DATASTORE                 IN USE        SIZE  VMS  EXPECTED
 ext4:uuid@host (/guests)    90 %  1000.0 GiB    2  38.0 GiB
 left out, cut (1): build-2; see: trimtab doctor build-2 --fix
@@ -176,7 +183,7 @@ nothing was trimmed; read 'my plan.toml', then: trimtab campaign apply 'my plan.
         let taken = plan.campaign("", "ann", now);
         let text = applied(Some(7), &taken, false, now);
         for part in [
-            "campaign 7 (nightly): 2 VMs, at least 38.0 GiB expected\n",
+            "campaign 7 (nightly): 2 VMs; expected back: about 38.0 GiB\n",
             "the first window opens 2026-11-23 21:00 UTC; windows are worked out until 2027-01-16 04:00 UTC\n",
             "no worker runs on this host",
             "next: trimtab campaign status 7\n",

@@ -90,11 +90,11 @@ pub(super) fn sums(summary: &Summary) -> String {
         0..HELD_WORTH_A_WORD => String::new(),
         held => format!(", {} is held", iec(held)),
     };
-    format!(
-        "{} of about {} expected came back{held}",
-        iec_signed(summary.freed_bytes),
-        iec(summary.expected_bytes)
-    )
+    let freed = iec_signed(summary.freed_bytes);
+    match summary.expected_bytes {
+        0 => format!("{freed} came back{held}"),
+        expected => format!("{freed} of about {} expected came back{held}", iec(expected)),
+    }
 }
 
 /// "1 VM", "12 VMs".

@@ -34,6 +34,23 @@ fn seen(name: &str, samples: &[Sample]) -> Seen {
     (Vm::named(name), Ok(look_of(samples)))
 }
 
+#[test]
+fn what_the_host_alone_says_is_in_the_way() {
+    let vm = Vm::named("a");
+    let blind = |samples: &[Sample]| {
+        let mut look = look_of(samples);
+        look.guest = Err(Trouble::new(Kind::NoAgent, "its guest was not asked"));
+        in_the_way(&vm, &look).map(|out| (out.reason, out.text))
+    };
+    assert_eq!(blind(&[with_slack(5)]), None);
+    assert_eq!(blind(&[cut(), with_slack(5)]), None, "one of two is enough");
+    let (reason, text) = blind(&[cut()]).unwrap();
+    assert!(reason == Reason::Cut && text.contains("drive: "), "{text}");
+    let mut full = Sample::raw();
+    full.image.allocation.allocated_bytes = Some(40 * GIB);
+    assert_eq!(blind(&[full]).unwrap().0, Reason::Guarded);
+}
+
 /// Slack of so many GiB: the sample's guest uses 10 GiB.
 fn with_slack(gib: u64) -> Sample {
     let mut sample = Sample::raw();
@@ -113,7 +130,13 @@ fn what_is_left_out() {
     for (name, seen, reason, text, paste) in [
         ("cut", seen("x y", &[cut()]), Reason::Cut, "sda: drive: ", Some("trimtab doctor 'x y'")),
         ("guarded", seen("x y", &[shared]), Reason::Guarded, "sda: protocol: ", Some("trimtab doctor 'x y'")),
-        ("compact", seen("x y", &[with_slack(0)]), Reason::NothingToFree, "what its guest", None),
+        (
+            "compact",
+            seen("x y", &[with_slack(0)]),
+            Reason::NothingToFree,
+            "10.0 GiB are allocated, and its guest uses 10.0 GiB",
+            None,
+        ),
         (
             "unread",
             (Vm::named("x"), Ok(unread)),
