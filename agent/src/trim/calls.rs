@@ -6,7 +6,7 @@
 //!            └──────────────────────────────────┘
 //! ```
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -49,7 +49,7 @@ impl Turn {
             if passes > 0 {
                 time::sleep(rest).await;
             }
-            let begun = rhythm.begin();
+            let began = Instant::now();
             let claimed = match self.call(worker, range, arming).await {
                 Ok(claimed) => claimed,
                 Err(leave) => return leave,
@@ -59,7 +59,7 @@ impl Turn {
                 continue;
             }
             self.tell(Note::Passed { bytes: passes, claimed });
-            rest = rhythm.done(&begun, passes).await;
+            rest = rhythm.done(began, passes).await;
         }
         Leave::Finished
     }
@@ -146,7 +146,7 @@ async fn fitrim(worker: &mut Worker, order: &Order) -> Result<u64, Leave> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Instant};
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
     use tokio::sync::mpsc;
     use trimtab_proto::words::Pace;

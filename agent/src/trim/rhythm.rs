@@ -2,7 +2,7 @@
 //! ([`crate::pace`]) decide. At `full` it asks nothing and waits for nothing.
 //!
 //! ```text
-//! begin ── a call ── done: the disk is looked at until it has done the call's discards ── the rest is the caller's to wait
+//! a call ── done: the disk is looked at until it has done the call's discards ── the rest is the caller's to wait
 //! ```
 
 use std::{
@@ -40,11 +40,7 @@ pub(super) struct Rhythm {
     device: Option<DevNum>,
     /// The call returns before its discards are done (XFS from 6.6).
     returns_early: bool,
-}
-
-/// A call that was begun.
-pub(super) struct Begun {
-    at: Instant,
+    /// As they stood after the last call.
     counters: DiskCounters,
 }
 
@@ -53,13 +49,18 @@ impl Rhythm {
     pub(super) fn new(house: &Arc<House>, job: &Job, total: Option<u64>) -> Self {
         let limits = total.and_then(|total| Limits::of(job.pace, total, job.least_extent));
         let first = limits.and_then(|_| pressure_of(house));
-        Self {
+        let mut rhythm = Self {
             house: house.clone(),
             pacer: limits.map(Pacer::new),
             strain: Strain::new(first, Instant::now()),
             device: job.device,
             returns_early: job.fs_type == "xfs",
+            counters: DiskCounters::default(),
+        };
+        if rhythm.pacer.is_some() {
+            rhythm.counters = rhythm.read();
         }
+        rhythm
     }
 
     /// How much the next range should cover; `None`: as much as one call does well.
@@ -67,35 +68,30 @@ impl Rhythm {
         self.pacer.map(|pacer| pacer.step())
     }
 
-    /// Right before a call.
-    pub(super) fn begin(&self) -> Begun {
-        let counters = if self.pacer.is_some() { self.counters() } else { DiskCounters::default() };
-        Begun { at: Instant::now(), counters }
-    }
-
-    /// The call has returned. Waits until the disk has done its discards; returns how long to leave it alone then.
-    pub(super) async fn done(&mut self, begun: &Begun, bytes: u64) -> Duration {
-        let Some(pacer) = &mut self.pacer else { return Duration::ZERO };
-        let mut pacer = *pacer;
-        self.strain.own(begun.at.elapsed());
-        let (busy, after) = self.drained(begun).await;
+    /// A call of this time has returned. Waits until the disk has done its discards; returns how long to leave it alone
+    /// then.
+    pub(super) async fn done(&mut self, began: Instant, bytes: u64) -> Duration {
+        let Some(mut pacer) = self.pacer else { return Duration::ZERO };
+        self.strain.own(began.elapsed());
+        let (busy, after) = self.drained(began).await;
         let now = Instant::now();
         if self.strain.is_due(now) {
             self.strain.look(pressure::read(&self.house.roots).ok(), now);
         }
-        let discard = mean_discard(&begun.counters, &after);
+        let discard = mean_discard(&self.counters, &after);
+        self.counters = after;
         let rest = pacer.seen(&Seen { bytes, busy, discard, strain: self.strain.level() });
         self.pacer = Some(pacer);
         rest
     }
 
     /// How long the disk was at it, and what it counts then.
-    async fn drained(&self, begun: &Begun) -> (Duration, DiskCounters) {
+    async fn drained(&self, began: Instant) -> (Duration, DiskCounters) {
         let returned = Instant::now();
-        let mut last = self.counters();
+        let mut last = self.read();
         let mut moved = returned;
         while self.returns_early && last.in_flight.is_some_and(|requests| requests > 0) {
-            let still = mean_discard(&begun.counters, &last).unwrap_or_default().saturating_mul(2).max(STILL);
+            let still = mean_discard(&self.counters, &last).unwrap_or_default().saturating_mul(2).max(STILL);
             let now = Instant::now();
             if now.saturating_duration_since(moved) >= still
                 || now.saturating_duration_since(returned) >= DRAIN_LIMIT
@@ -103,19 +99,19 @@ impl Rhythm {
                 break;
             }
             time::sleep(LOOK_EVERY).await;
-            let found = self.counters();
+            let found = self.read();
             if found.discards != last.discards
-                || found.in_flight == Some(0) && last.discards != begun.counters.discards
+                || found.in_flight == Some(0) && last.discards != self.counters.discards
             {
                 moved = Instant::now();
             }
             last = found;
         }
-        (moved.saturating_duration_since(begun.at), last)
+        (moved.saturating_duration_since(began), last)
     }
 
     /// A device that has gone counts nothing; then the clock alone is left.
-    fn counters(&self) -> DiskCounters {
+    fn read(&self) -> DiskCounters {
         self.device.and_then(|id| counters::read(&self.house.roots, id).ok()).unwrap_or_default()
     }
 }

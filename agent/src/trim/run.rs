@@ -343,7 +343,11 @@ impl Run {
                 // Nobody waits any more where the turn was stopped meanwhile.
                 let _ = counted.send(());
             }
-            Note::Passed { bytes, claimed } => slot.passed(bytes, claimed),
+            Note::Passed { bytes, claimed } => {
+                slot.passed(bytes, claimed);
+                // There are many of these a second; the next tick publishes them.
+                return;
+            }
             Note::Stopping => slot.planned.run.state = FilesystemState::Stopping,
             Note::Over(ended) => {
                 slot.finish(ended, now);
