@@ -44,9 +44,14 @@ pub fn vsock_device() -> Result<PathBuf> {
 ///
 /// Not in /tmp, which may be memory.
 pub(crate) fn new_directory() -> Result<PathBuf> {
-    let parent = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+    let parent = parent_of_directories();
     let directory = tempfile::Builder::new().prefix("trimtab-").tempdir_in(&parent);
     Ok(directory.with_context(|| format!("cannot make a directory in {}", parent.display()))?.keep())
+}
+
+/// Where [`new_directory`] makes them.
+pub(crate) fn parent_of_directories() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
 
 /// What is slow to make and outlives a clone.

@@ -10,10 +10,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::statvfs::statvfs;
 
 use super::writer::{FILE, FILE_BYTES};
 use crate::loop_disk::{Filesystem, LoopDisk};
-use crate::{GIB, MIB};
+use crate::{GIB, MIB, programs};
 
 /// A piece of free space, and a piece that stays between two of them.
 const PIECE_BYTES: u64 = MIB;
@@ -28,6 +29,7 @@ impl Ground {
     /// Makes it: three eighths of it in files, every second one deleted.
     pub(super) fn new(filesystem: Filesystem, gib: u64) -> Result<Self> {
         let bytes = gib.saturating_mul(GIB);
+        check_room(bytes)?;
         let disk = LoopDisk::mount(filesystem, bytes)?;
         let folder = disk.path().join("files");
         fs::create_dir(&folder)?;
@@ -79,6 +81,21 @@ impl Ground {
         };
         Ok(Counters { sectors: field(14)? })
     }
+}
+
+/// An image of the whole size must fit, and leave room for the others who use that disk.
+fn check_room(bytes: u64) -> Result<()> {
+    let parent = programs::parent_of_directories();
+    let found = statvfs(&parent).with_context(|| format!("cannot look at {}", parent.display()))?;
+    let free = found.blocks_available().saturating_mul(found.fragment_size());
+    ensure!(
+        free >= bytes.saturating_mul(2),
+        "{} has {} GiB free, and an image of {} GiB wants twice its size: say --gib N, or set TMPDIR",
+        parent.display(),
+        free.div_euclid(GIB),
+        bytes.div_euclid(GIB)
+    );
+    Ok(())
 }
 
 /// The writer's file, all of it written; where a write goes elsewhere, told not to.
