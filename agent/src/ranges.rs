@@ -33,6 +33,9 @@ const XFS_ANY_RANGE: (u32, u32) = (6, 10);
 /// No piece that a cut leaves is smaller than a block, and few filesystems have smaller ones.
 const SMALLEST_BLOCK: u64 = 4096;
 
+/// More than an XFS keeps for itself of each group: its headers, and what its free space needs to be described.
+const OWN_OF_A_GROUP: u64 = 4 << 20;
+
 /// Ranges inside of a group end on whole MiB, where partitions, clusters and chunks begin too.
 const ALIGN: u64 = 1 << 20;
 
@@ -45,6 +48,17 @@ impl Cut {
             ("xfs", Some(groups)) if any_range => Self::Inside(groups),
             ("xfs", Some(groups)) => Self::Groups(groups),
             _ => Self::Nowhere,
+        }
+    }
+
+    /// The largest smallest extent that FITRIM takes here; more is EINVAL (ext4_trim_fs: a block group; xfs_ioc_trim: what
+    /// can be used of an allocation group). `None`: not known.
+    pub fn largest_min_extent(&self) -> Option<u64> {
+        match self {
+            Self::Nowhere => None,
+            Self::Groups(groups) | Self::Inside(groups) => Some(
+                groups.bytes.checked_sub(OWN_OF_A_GROUP).filter(|bytes| *bytes > 0).unwrap_or(groups.bytes),
+            ),
         }
     }
 

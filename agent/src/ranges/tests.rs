@@ -76,6 +76,18 @@ fn named_cases() {
 }
 
 #[test]
+fn a_smallest_extent_that_no_group_has() {
+    for (name, cut, most) in [
+        ("btrfs", Cut::Nowhere, None),
+        ("ext4", Cut::Groups(groups(0, 128 * MIB, 1024 * MIB)), Some(124 * MIB)),
+        ("xfs", Cut::Inside(groups(0, 1024 * MIB, 4096 * MIB)), Some(1020 * MIB)),
+        ("tiny", Cut::Groups(groups(1024, 2 * MIB, 16 * MIB)), Some(2 * MIB)),
+    ] {
+        assert_eq!(cut.largest_min_extent(), most, "{name}");
+    }
+}
+
+#[test]
 fn the_boot_block_goes_with_the_first_group() {
     let got = pairs(Cut::Groups(groups(1024, 8 * MIB, 20 * MIB)), Some(MIB));
     assert_eq!(got[0], (0, 1024 + 8 * MIB));

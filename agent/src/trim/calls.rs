@@ -21,6 +21,7 @@ use super::{
 use crate::{
     kernel::{fitrim::Range, geometry::Groups},
     ranges::{self, Call, Cut, Ranges},
+    text::size,
     worker::{Answer, Order},
 };
 
@@ -35,6 +36,7 @@ impl Turn {
             return leave;
         }
         let cut = Cut::of(&self.job.fs_type, groups, &self.house.kernel);
+        self.bound_min_extent(cut);
         let mut rhythm = Rhythm::new(&self.house, &self.job, cut.total());
         let (counted, when_counted) = oneshot::channel();
         let is_one_call = matches!((cut, rhythm.step()), (Cut::Nowhere, _) | (Cut::Groups(_), None));
@@ -62,6 +64,19 @@ impl Turn {
             rest = rhythm.done(began, passes).await;
         }
         Leave::Finished
+    }
+
+    /// FITRIM refuses a smallest extent that no free extent can have. Leaving all but the largest alone is what it meant.
+    fn bound_min_extent(&mut self, cut: Cut) {
+        if let Some(most) = cut.largest_min_extent().filter(|most| self.job.min_extent > *most) {
+            let (mount, asked) = (self.job.mount.display(), size(Some(self.job.min_extent)));
+            let used = size(Some(most));
+            tracing::warn!(
+                "{mount}: no free extent can have {asked} here; those of {used} and more are trimmed"
+            );
+            self.job.min_extent = most;
+            self.job.least_extent = most;
+        }
     }
 
     /// The call that goes before each range, where ext4 is to look again.

@@ -210,6 +210,32 @@ fn what_cannot_be_trimmed_says_why() {
 }
 
 #[test]
+fn a_smallest_extent_without_sense_is_bounded() {
+    for fs_type in ["ext4", "xfs", "btrfs"] {
+        let scratch = Scratch::new();
+        let disk = Disk::new(&scratch, fs_type, GIB);
+        let mounted = Mounted::new(&scratch, fs_type, &disk.device);
+        let out = trim(&scratch, &["--json", "--min-extent", "1024T", &mounted.path.to_string_lossy()]);
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(0), "{fs_type}: {said}");
+        assert_eq!(
+            said.matches("no free extent can have").count(),
+            usize::from(fs_type != "btrfs"),
+            "{said}"
+        );
+    }
+    for (argument, says) in
+        [("--min-extent=1.5M", "is not a size"), ("--pace=slow", "gentle, steady or full")]
+    {
+        let scratch = Scratch::new();
+        let out = trim(&scratch, &[argument]);
+        assert_eq!(out.status.code(), Some(2), "{argument}");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
 fn a_dry_run_trims_nothing() {
     let scratch = Scratch::new();
     let disk = Disk::new(&scratch, "dry", GIB);
