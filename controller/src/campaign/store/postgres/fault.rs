@@ -76,9 +76,10 @@ fn by_state(shown: &str, doing: &str, error: &sqlx::Error) -> Trouble {
             (Kind::NoPermission, "see the role, its password (PGPASSWORD, ~/.pgpass) and pg_hba.conf")
         }
         Some("3D000") => (Kind::Store, "see the name of the database in --store"),
-        Some("3F000" | "42P01" | "42883") => {
-            (Kind::Store, "the database has no store of campaigns: trimtab store init")
-        }
+        Some("3F000" | "42P01" | "42883") => (
+            Kind::Store,
+            "it has no store that this role may use: trimtab store init makes one, trimtab store grant lets a host's role in",
+        ),
         Some("57P01" | "57P02" | "57P03" | "53300") => {
             (Kind::Store, "the database is being started, stopped or is full; it is tried again")
         }

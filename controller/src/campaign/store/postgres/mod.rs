@@ -15,6 +15,7 @@ mod apply;
 #[path = "../sql/close.rs"]
 mod close;
 mod fault;
+mod grant;
 #[path = "../sql/look.rs"]
 mod look;
 mod open;
@@ -43,6 +44,7 @@ use crate::{
     },
     model::trouble::Trouble,
 };
+pub use grant::grant;
 pub use open::{Terms, init};
 
 /// What the sources of `../sql` speak to here: they are the same for every engine.

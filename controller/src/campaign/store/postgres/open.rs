@@ -41,7 +41,7 @@ fn version() -> i64 {
 }
 
 /// The database of a URL, and how it is shown: without a password.
-fn options(url: &str) -> Result<(PgConnectOptions, String), Trouble> {
+pub(super) fn options(url: &str) -> Result<(PgConnectOptions, String), Trouble> {
     let options: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| {
         // Never the URL itself: it may hold a password.
         Trouble::new(Kind::Usage, format!("this is no URL of a PostgreSQL database: {error}"))

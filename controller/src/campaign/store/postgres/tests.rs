@@ -1,5 +1,7 @@
 //! PostgreSQL against the suite: a real server, a database for each test.
 
+mod leases;
+mod rights;
 mod server;
 
 use proptest::prelude::*;
@@ -7,11 +9,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::campaign::store::conformance::{Rig, TestClock, conformance, model};
 
-/// In place of the database's own time: what the connection was told. And a worker that is not heard any more is taken for
-/// gone at once, as SQLite's lock tells it: leases have tests of their own.
-const TAME: &str = "
-    CREATE OR REPLACE FUNCTION trimtab.clock() RETURNS BIGINT LANGUAGE sql VOLATILE AS
-        $$ SELECT current_setting('trimtab.clock')::BIGINT $$;
+/// In place of the database's own time: what the connection was told.
+const TOLD_TIME: &str = "CREATE OR REPLACE FUNCTION trimtab.clock() RETURNS BIGINT LANGUAGE sql VOLATILE AS \
+    $$ SELECT current_setting('trimtab.clock')::BIGINT $$";
+
+/// A worker that is not heard any more is taken for gone at once, as SQLite's lock tells it: leases have tests of their own.
+const NO_LEASE_OF_HOSTS: &str = "
     CREATE FUNCTION trimtab.gone() RETURNS TRIGGER LANGUAGE plpgsql AS
         $$ BEGIN NEW.lease := 0; RETURN NEW; END $$;
     CREATE TRIGGER gone BEFORE INSERT OR UPDATE ON trimtab.host FOR EACH ROW EXECUTE FUNCTION trimtab.gone()";
@@ -30,7 +33,9 @@ impl Rig for PgRig {
         let url = server::database().await;
         init(&url, FOR_EVER).await.unwrap();
         let mut connection = PgConnection::connect(&url).await.unwrap();
-        sqlx::raw_sql(TAME).execute(&mut connection).await.unwrap();
+        for change in [TOLD_TIME, NO_LEASE_OF_HOSTS] {
+            sqlx::raw_sql(change).execute(&mut connection).await.unwrap();
+        }
         let store = PgStore::with_clock(&url, Some(Arc::new(move || clock.micros()))).await.unwrap();
         Self { store }
     }

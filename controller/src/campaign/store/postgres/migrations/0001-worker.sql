@@ -331,7 +331,7 @@ DECLARE
     now BIGINT := locked();
     one RECORD;
 BEGIN
-    SELECT h.worker INTO other FROM host h WHERE h.id = its_host AND h.worker <> process AND h.lease > now;
+    SELECT h.worker INTO other FROM host h WHERE h.id = its_host AND h.worker <> process AND h.lease >= now;
     IF FOUND THEN
         RETURN;
     END IF;

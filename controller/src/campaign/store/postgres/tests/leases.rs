@@ -1,0 +1,93 @@
+//! Who is silent loses his runs; by the database's clock, and by the fence.
+
+use super::*;
+use crate::campaign::{
+    run::{Class, Did, Wait},
+    store::conformance::{campaign, later, loose, result, take, worker},
+};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+/// A store with leases as they are, under the test's clock.
+async fn store(clock: &TestClock) -> PgStore {
+    let url = server::database().await;
+    init(&url, Terms { lease: LEASE }).await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(TOLD_TIME).execute(&mut connection).await.unwrap();
+    let clock = clock.clone();
+    PgStore::with_clock(&url, Some(Arc::new(move || clock.micros()))).await.unwrap()
+}
+
+fn stage(claimed: &Claimed) -> (i64, u64, String) {
+    (claimed.run, claimed.fence, "trimming".into())
+}
+
+fn other() -> Claimant {
+    Claimant { host: "h".into(), worker: "w2".into() }
+}
+
+#[tokio::test]
+async fn a_silent_worker_loses_its_run_and_its_word() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    assert_eq!(store.lease(), Some(LEASE));
+    let id = store.apply(&campaign(1, loose())).await.unwrap();
+    let first = take(&store, id).await;
+    store.baseline(&first, &Baseline::default()).await.unwrap();
+    clock.forward(LEASE);
+    let kept = store.heartbeat(&worker(), None, &[stage(&first)]).await.unwrap();
+    assert_eq!(kept, [(first.run, Instruction::Keep)], "as long as the lease is");
+    clock.forward(LEASE);
+    assert_eq!(store.claim(id, &other()).await.unwrap(), Claim::Empty, "a heartbeat renews it");
+    clock.forward(Duration::from_secs(1));
+    let Claim::Run(second) = store.claim(id, &other()).await.unwrap() else { panic!("it waits again") };
+    assert!(second.fence > first.fence && second.agent_run_id == first.agent_run_id);
+    assert_eq!(second.baseline, Some(Baseline::default()), "its result is fetched, by its old baseline");
+    let gone = store.heartbeat(&worker(), None, &[stage(&first)]).await.unwrap();
+    assert_eq!(gone, [(first.run, Instruction::Gone)]);
+    let late = store.finish(&first, &result(Class::Reclaimed, 500)).await.unwrap();
+    assert_eq!(late, Counted::Fenced);
+    let part = crate::campaign::run::Later { did: Did::Nothing, ..later(Wait::Window, 0) };
+    assert_eq!(store.later(&first, &part).await.unwrap(), Counted::Fenced);
+    assert_eq!(store.finish(&second, &result(Class::Reclaimed, 7)).await.unwrap(), Counted::Counted);
+    assert_eq!(store.status(id).await.unwrap().summary.freed_bytes, 7);
+    let what: Vec<String> = store.events(id).await.unwrap().into_iter().map(|event| event.what).collect();
+    assert_eq!(what, ["applied", "claimed", "expired", "claimed", "fenced", "fenced", "counted", "done"]);
+}
+
+#[tokio::test]
+async fn one_worker_stands_for_a_host() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let id = store.apply(&campaign(2, loose())).await.unwrap();
+    store.recover(&worker()).await.unwrap();
+    let running = take(&store, id).await;
+    let refused = store.recover(&other()).await.unwrap_err();
+    assert_eq!(refused.kind, crate::model::trouble::Kind::Busy);
+    assert!(refused.text.contains("(w1)"), "{refused}");
+    let kept = store.heartbeat(&worker(), None, &[stage(&running)]).await.unwrap();
+    assert_eq!(kept, [(running.run, Instruction::Keep)], "nothing was taken from it");
+    store.leave(&worker()).await.unwrap();
+    assert_eq!(store.recover(&other()).await.unwrap(), 1, "it ended in order: its run waits again at once");
+    clock.forward(LEASE);
+    assert!(store.recover(&worker()).await.is_err(), "the other one is within its lease");
+    clock.forward(Duration::from_secs(1));
+    assert_eq!(store.recover(&worker()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_answered_again() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let id = store.apply(&campaign(3, loose())).await.unwrap();
+    let mut connection = store.connection().await.unwrap();
+    let mut claim = async |mark: &str| match work::claim(&mut connection, id, &worker(), mark).await.unwrap()
+    {
+        Claim::Run(claimed) => (claimed.run, claimed.fence),
+        other => panic!("{other:?}"),
+    };
+    let first = claim("a").await;
+    assert_eq!(claim("a").await, first);
+    assert_ne!(claim("b").await, first);
+    assert_eq!(store.status(id).await.unwrap().summary.running, 2);
+}
