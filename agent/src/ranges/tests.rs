@@ -50,15 +50,20 @@ fn named_cases() {
         (
             "inside xfs groups, never across two",
             Cut::Inside(xfs),
-            Some(128 * MIB),
-            vec![(0, 128), (128, 72), (200, 128), (328, 72), (400, 50)],
+            Some(80 * MIB),
+            vec![(0, 80), (80, 80), (160, 40), (200, 80), (280, 80), (360, 40), (400, 50)],
         ),
-        ("full on new xfs", Cut::Inside(xfs), None, vec![(0, 200), (200, 200), (400, 50)]),
+        (
+            "full on new xfs: never a whole group",
+            Cut::Inside(xfs),
+            None,
+            vec![(0, 100), (100, 100), (200, 100), (300, 100), (400, 50)],
+        ),
         (
             "an odd step",
             Cut::Inside(xfs),
-            Some(150 * MIB + 7),
-            vec![(0, 150), (150, 50), (200, 150), (350, 50), (400, 50)],
+            Some(70 * MIB + 7),
+            vec![(0, 70), (70, 70), (140, 60), (200, 70), (270, 70), (340, 60), (400, 50)],
         ),
         (
             "next to nothing",

@@ -82,8 +82,11 @@ fn again_makes_ext4_look_again() {
     let mounted = Mounted::new(&scratch, "ext4", &disk.device);
     let mount = mounted.path.to_string_lossy().into_owned();
     let claimed = |args: &[&str]| {
+        let before = disk.discarded();
         let out = trim(&scratch, &[&["--json", &mount], args].concat());
-        only(&json(&out))["claimed_bytes"].as_u64().unwrap()
+        let claimed = only(&json(&out))["claimed_bytes"].as_u64().unwrap();
+        assert_eq!(disk.discarded() - before, claimed, "the disk has seen it");
+        claimed
     };
     let first = claimed(&[]);
     assert!(first > GIB, "{first}");
