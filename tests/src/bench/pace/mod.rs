@@ -75,7 +75,7 @@ pub fn run(options: &Options) -> Result<Value> {
     let machine = machine(options)?;
     let mut out = stdout().lock();
     write!(out, "{machine}\n\n{}", table::HEAD)?;
-    let mut all = Vec::new();
+    let (mut all, mut targets) = (Vec::new(), Vec::new());
     for filesystem in &options.filesystems {
         let mut ground = Ground::new(*filesystem, options.gib)?;
         let mut rows = Rows { filesystem: filesystem.as_str(), runs: Vec::new() };
@@ -86,8 +86,10 @@ pub fn run(options: &Options) -> Result<Value> {
         }
         out.write_all(rows.markdown().as_bytes())?;
         out.flush()?;
+        targets.extend(rows.targets().iter().map(|target| target.line(rows.filesystem)));
         all.push(rows.json());
     }
+    writeln!(out, "\n{}", targets.concat())?;
     Ok(json!({ "schema": "trimtab.bench-pace/1", "machine": machine, "filesystems": all }))
 }
 

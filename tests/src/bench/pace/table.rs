@@ -111,6 +111,33 @@ impl Rows {
         text
     }
 
+    /// What is to be reached, and what was. Each in one line.
+    pub(super) fn targets(&self) -> Vec<Target> {
+        let [_, alone, _] = self.baseline();
+        let Some(fstrim) = self.row(Tool::Fstrim) else { return Vec::new() };
+        let mut targets = Vec::new();
+        let mut add = |pace: &'static str, what: &'static str, least: bool, bound: f64, found: f64| {
+            let is_met = if least { found >= bound } else { found <= bound };
+            targets.push(Target { pace, what, least, bound, found, is_met });
+        };
+        for row in self.rows() {
+            let Tool::Agent(pace) = row.tool else { continue };
+            add(pace, "freed against fstrim", true, 0.99, row.freed_mib / fstrim.freed_mib);
+            match pace {
+                "full" => {
+                    let wall = |row: &Row| row.wall / row.freed_mib;
+                    add(pace, "wall for each MiB against fstrim", false, 1.05, wall(&row) / wall(&fstrim));
+                }
+                "steady" => {
+                    let bound = if self.filesystem == "xfs" { 0.2 } else { 1.0 };
+                    add(pace, "worst fsync against fstrim", false, bound, row.worst / fstrim.worst);
+                }
+                _ => add(pace, "fsync p99 against the writer alone", false, 2.0, row.p99 / alone),
+            }
+        }
+        targets
+    }
+
     /// The same, for programs.
     pub(super) fn json(&self) -> Value {
         let [p50, p99, worst] = self.baseline();
@@ -130,7 +157,35 @@ impl Rows {
             "filesystem": self.filesystem,
             "alone": { "fsync_p50_ms": p50, "fsync_p99_ms": p99, "fsync_worst_ms": worst },
             "tools": rows,
+            "targets": self.targets().iter().map(Target::json).collect::<Vec<_>>(),
         })
+    }
+}
+
+/// A target of one pace on one filesystem.
+#[derive(Debug)]
+pub(super) struct Target {
+    pace: &'static str,
+    what: &'static str,
+    /// The bound is the least, not the most.
+    least: bool,
+    bound: f64,
+    found: f64,
+    is_met: bool,
+}
+
+impl Target {
+    /// "xfs steady: worst fsync against fstrim 0.07, at most 0.20: met".
+    pub(super) fn line(&self, filesystem: &str) -> String {
+        let Self { pace, what, bound, found, .. } = self;
+        let (limit, verdict) =
+            (if self.least { "at least" } else { "at most" }, if self.is_met { "met" } else { "NOT MET" });
+        format!("{filesystem} {pace}: {what} {found:.2}, {limit} {bound:.2}: {verdict}\n")
+    }
+
+    fn json(&self) -> Value {
+        let Self { pace, what, bound, found, is_met, .. } = self;
+        json!({ "pace": pace, "what": what, "bound": bound, "found": found, "met": is_met })
     }
 }
 
@@ -168,5 +223,64 @@ fn per_second(syncs: &[Duration], wall: Duration) -> f64 {
         0.0
     } else {
         count(u64::try_from(syncs.len()).unwrap_or(u64::MAX)) / wall.as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(tool: Tool, freed: u64, millis: &[u64]) -> Run {
+        let during: Vec<Duration> = millis.iter().copied().map(Duration::from_millis).collect();
+        Run {
+            tool,
+            wall: Duration::from_secs(2),
+            freed_bytes: freed.saturating_mul(MIB),
+            sent_bytes: freed.saturating_mul(MIB),
+            cpu: Duration::from_millis(10),
+            before: vec![Duration::from_millis(1); 10],
+            worst: during.last().copied().unwrap(),
+            during,
+        }
+    }
+
+    #[test]
+    fn medians_and_targets() {
+        let rows = Rows {
+            filesystem: "xfs",
+            runs: vec![
+                run(Tool::Fstrim, 1000, &[1, 2, 900]),
+                run(Tool::Fstrim, 1000, &[1, 2, 1000]),
+                run(Tool::Fstrim, 1000, &[1, 2, 9000]),
+                run(Tool::Agent("steady"), 1200, &[1, 2, 201]),
+                run(Tool::Agent("gentle"), 980, &[1, 1, 2]),
+            ],
+        };
+        let lines: Vec<String> = rows.targets().iter().map(|target| target.line("xfs")).collect();
+        let expected = [
+            "xfs steady: freed against fstrim 1.20, at least 0.99: met\n",
+            "xfs steady: worst fsync against fstrim 0.20, at most 0.20: NOT MET\n",
+            "xfs gentle: freed against fstrim 0.98, at least 0.99: NOT MET\n",
+            "xfs gentle: fsync p99 against the writer alone 2.00, at most 2.00: met\n",
+        ];
+        assert_eq!(lines, expected);
+        let table = rows.markdown();
+        assert!(table.starts_with("| xfs | the writer alone | | | | 1.0 | 1.0 | 1 | | |\n"), "{table}");
+        assert!(
+            table.contains(
+                "| xfs | fstrim | 2.0 (1.00) | 1000 (1.00) | 0.01 | 2.0 | 1000.0 | 1000 (1.00) | 9000 | 2 |"
+            ),
+            "{table}"
+        );
+        assert_eq!(rows.json()["targets"][1]["met"], false);
+    }
+
+    #[test]
+    fn the_middle_one() {
+        for (values, middle) in
+            [(vec![], 0.0), (vec![3.0], 3.0), (vec![9.0, 1.0], 5.0), (vec![3.0, 9.0, 1.0], 3.0)]
+        {
+            assert!((median(values.clone()) - middle).abs() < 1e-9, "{values:?}");
+        }
     }
 }
