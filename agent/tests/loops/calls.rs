@@ -123,7 +123,8 @@ async fn pause_resume_cancel() {
 
     let paused = client.steer(steer(v1::Action::Pause, 1)).await.unwrap().into_inner();
     assert_eq!(state(&paused), RunState::Paused);
-    time::sleep(Duration::from_millis(300)).await;
+    // A call that is under way has half a second for its end.
+    time::sleep(Duration::from_secs(2)).await;
     let passed = |report: v1::RunReport| {
         report.filesystems.iter().find(|run| run.skip.is_none()).map(|run| run.passed).unwrap()
     };
