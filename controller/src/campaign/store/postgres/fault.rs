@@ -17,26 +17,7 @@ pub(super) enum Fault {
     Older(i64),
 }
 
-impl From<sqlx::Error> for Fault {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
 impl Fault {
-    pub(super) fn damaged(what: String) -> Self {
-        Self::Damaged(what)
-    }
-
-    pub(super) fn defect(what: String) -> Self {
-        Self::Told(Trouble::new(Kind::Internal, format!("the store of campaigns: {what}")))
-    }
-
-    pub(super) fn no_campaign(campaign: i64) -> Self {
-        let text = format!("the store has no campaign {campaign}");
-        Self::Told(Trouble::new(Kind::UnknownCampaign, text).hint("trimtab campaign list shows them"))
-    }
-
     /// For a person. `doing`: "open", "read", "write", "use", "set up".
     pub(super) fn trouble(self, shown: &str, doing: &str) -> Trouble {
         let store = |text: String, hint: &str| Trouble::new(Kind::Store, text).hint(hint);

@@ -23,6 +23,8 @@ mod open;
 mod order;
 #[path = "../sql/read.rs"]
 mod read;
+#[path = "../sql/told.rs"]
+mod told;
 #[path = "../sql/words.rs"]
 mod words;
 mod work;

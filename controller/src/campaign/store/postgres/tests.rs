@@ -47,15 +47,8 @@ impl Rig for PgRig {
 
 conformance!(PgRig);
 
-/// Some schedules; `PROPTEST_CASES=5000` plays more of them.
-fn schedules() -> ProptestConfig {
-    let told = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { told.cases } else { 12 };
-    ProptestConfig { cases, max_shrink_iters: 200, ..told }
-}
-
 proptest! {
-    #![proptest_config(schedules())]
+    #![proptest_config(model::schedules(12, 200))]
 
     #[test]
     fn every_schedule_ends_as_the_reference_says(schedule in model::schedule()) {

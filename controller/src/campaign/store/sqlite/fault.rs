@@ -28,26 +28,7 @@ pub(super) enum Fault {
     Io(std::io::Error),
 }
 
-impl From<sqlx::Error> for Fault {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
 impl Fault {
-    pub(super) fn damaged(what: String) -> Self {
-        Self::Damaged(what)
-    }
-
-    pub(super) fn defect(what: String) -> Self {
-        Self::Told(Trouble::new(Kind::Internal, format!("the store of campaigns: {what}")))
-    }
-
-    pub(super) fn no_campaign(campaign: i64) -> Self {
-        let text = format!("the store has no campaign {campaign}");
-        Self::Told(Trouble::new(Kind::UnknownCampaign, text).hint("trimtab campaign list shows them"))
-    }
-
     /// The result code of SQLite without its extension (sqlite.org/rescode.html), if it is SQLite's.
     pub(super) fn code(error: &sqlx::Error) -> Option<i32> {
         let code: i32 = error.as_database_error()?.code()?.parse().ok()?;

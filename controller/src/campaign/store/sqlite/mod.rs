@@ -20,6 +20,8 @@ mod order;
 #[path = "../sql/read.rs"]
 mod read;
 mod settle;
+#[path = "../sql/told.rs"]
+mod told;
 #[path = "../sql/words.rs"]
 mod words;
 

@@ -34,15 +34,8 @@ impl Rig for SqliteRig {
 
 conformance!(SqliteRig);
 
-/// Some schedules; `PROPTEST_CASES=5000` plays more of them.
-fn schedules() -> ProptestConfig {
-    let told = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { told.cases } else { 60 };
-    ProptestConfig { cases, max_shrink_iters: 2000, ..told }
-}
-
 proptest! {
-    #![proptest_config(schedules())]
+    #![proptest_config(model::schedules(60, 2000))]
 
     #[test]
     fn every_schedule_ends_as_the_reference_says(schedule in model::schedule()) {

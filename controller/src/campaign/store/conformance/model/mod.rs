@@ -112,6 +112,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// So many schedules; `PROPTEST_CASES=5000` plays more of them.
+pub(crate) fn schedules(cases: u32, max_shrink_iters: u32) -> ProptestConfig {
+    let told = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { told.cases } else { cases };
+    ProptestConfig { cases, max_shrink_iters, ..told }
+}
+
 /// Schedules of up to three campaigns over the same VMs.
 pub(crate) fn schedule() -> impl Strategy<Value = Schedule> {
     let vms = prop::sample::subsequence((0..VMS.len()).collect::<Vec<_>>(), 1..=VMS.len()).prop_shuffle();
