@@ -24,6 +24,7 @@ use crate::{
         options::TrimOptions,
         outcome::{TurnOutcome, Weight, weight_of},
         turn::turn,
+        wish::{Wish, no_pause},
     },
 };
 
@@ -42,22 +43,20 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
         return Ok(survey::show(&seen, output));
     }
     let shown = progress.clone();
-    let cancel = interrupt::then_leave(move || {
-        shown.note("cancelling; what came back is still accounted for (once more to leave at once)");
-    })?;
+    let wishes = interrupt::steers(move |wish| shown.note(answer(wish)))?;
     let (started, clock) = (jiff::Timestamp::now(), Instant::now());
     let names: Vec<String> = vms.iter().map(|vm| vm.name.clone()).collect();
     let alone = vms.len() == 1;
     let options = Arc::new(args.options());
     let output_of_events = *output;
     let turns = side_by_side(vms, parallel, |vm| {
-        let (options, progress, cancel) = (Arc::clone(&options), progress.clone(), cancel.clone());
+        let (options, progress, mut wishes) = (Arc::clone(&options), progress.clone(), wishes.clone());
         let reached = known.reach(&vm);
         async move {
-            if *cancel.borrow() {
+            if no_pause(&mut wishes).await == Wish::Cancel {
                 return Err(Trouble::new(Kind::Interrupted, "not begun: the command was interrupted"));
             }
-            let result = one(&vm, &reached, &options, alone, output_of_events, &progress, cancel).await;
+            let result = one(&vm, &reached, &options, alone, output_of_events, &progress, wishes).await;
             progress.done(&vm.name);
             journal::line(&vm.name, &options.anyway, &result);
             result
@@ -65,10 +64,19 @@ pub(super) async fn run(global: &Global, args: &TrimArgs, output: &Output) -> Re
     })
     .await;
     let results: Vec<(String, Result<TurnOutcome, Trouble>)> = names.into_iter().zip(turns).collect();
-    let exit = exit_code(&results, *cancel.borrow());
+    let exit = exit_code(&results, *wishes.borrow() == Wish::Cancel);
     let took = clock.elapsed();
     output.result(&TrimDocument::new(&results, started, took, exit), || screen(&results, took, exit));
     Ok(exit)
+}
+
+/// To a person who wants this.
+fn answer(wish: Wish) -> &'static str {
+    match wish {
+        Wish::Pause => "pausing; Ctrl-Z once more goes on, Ctrl-C ends it with its account",
+        Wish::Go => "going on",
+        Wish::Cancel => "cancelling; what came back is still accounted for (once more to leave at once)",
+    }
 }
 
 async fn one(
@@ -78,7 +86,7 @@ async fn one(
     alone: bool,
     output: Output,
     progress: &Progress,
-    cancel: tokio::sync::watch::Receiver<bool>,
+    wishes: tokio::sync::watch::Receiver<Wish>,
 ) -> Result<TurnOutcome, Trouble> {
     let listener = |event: TurnEvent| {
         progress.show(&vm.name, &event);
@@ -86,7 +94,7 @@ async fn one(
             output.line(&EventLine::new(&vm.name, event, jiff::Timestamp::now()));
         }
     };
-    turn(&reached.parts(), options, alone, &listener, cancel).await
+    turn(&reached.parts(), options, alone, &listener, wishes).await
 }
 
 fn exit_code(results: &[(String, Result<TurnOutcome, Trouble>)], interrupted: bool) -> u8 {

@@ -46,6 +46,7 @@ fn word(stage: Stage) -> &'static str {
         Stage::Probing => "probing",
         Stage::Trimming => "trimming",
         Stage::Reconnecting => "reconnecting",
+        Stage::Paused => "paused",
         Stage::Cancelling => "cancelling",
         Stage::Settling => "settling",
     }

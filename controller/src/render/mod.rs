@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod list;
 pub mod mended;
 pub mod progress;
+mod rate;
 pub mod size;
 pub mod skips;
 mod style;

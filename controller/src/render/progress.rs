@@ -4,13 +4,13 @@ use std::{
     collections::HashMap,
     io::{IsTerminal, Write},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use trimtab_proto::words::{FilesystemState, Word};
 
-use super::size::iec;
+use super::{rate::Rate, size::iec};
 use crate::{guest::text::safe, trim::event::TurnEvent};
 
 /// Where progress goes.
@@ -25,8 +25,15 @@ pub enum Progress {
         /// All of them.
         screen: MultiProgress,
         /// By VM.
-        bars: Arc<Mutex<HashMap<String, ProgressBar>>>,
+        bars: Arc<Mutex<HashMap<String, Bar>>>,
     },
+}
+
+/// One VM's line.
+#[derive(Debug)]
+pub struct Bar {
+    bar: ProgressBar,
+    rate: Rate,
 }
 
 impl Progress {
@@ -55,16 +62,27 @@ impl Progress {
             }
             Self::Terminal { screen, bars } => {
                 let mut bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
-                let bar = bars.entry(vm.to_owned()).or_insert_with(|| {
+                let Bar { bar, rate } = bars.entry(vm.to_owned()).or_insert_with(|| {
                     let bar = screen.add(ProgressBar::new_spinner());
                     if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {msg} ({elapsed})") {
                         bar.set_style(style);
                     }
                     bar.set_prefix(vm.to_owned());
                     bar.enable_steady_tick(Duration::from_millis(120));
-                    bar
+                    Bar { bar, rate: Rate::default() }
                 });
-                bar.set_message(sentence(event));
+                let message = match event {
+                    TurnEvent::Progress { mount, passed_bytes, of_bytes, sent_bytes } => {
+                        let lately = rate.seen(Instant::now(), mount, passed_bytes.or(*sent_bytes));
+                        passed(mount, *passed_bytes, *of_bytes, *sent_bytes, lately)
+                    }
+                    // Whatever else comes, its rate is another one after that.
+                    _ => {
+                        *rate = Rate::default();
+                        sentence(event)
+                    }
+                };
+                bar.set_message(message);
             }
         }
     }
@@ -81,7 +99,7 @@ impl Progress {
     /// Takes one VM's line away.
     pub fn done(&self, vm: &str) {
         if let Self::Terminal { bars, .. } = self
-            && let Some(bar) = bars.lock().unwrap_or_else(PoisonError::into_inner).remove(vm)
+            && let Some(Bar { bar, .. }) = bars.lock().unwrap_or_else(PoisonError::into_inner).remove(vm)
         {
             bar.finish_and_clear();
         }
@@ -105,12 +123,22 @@ fn sentence(event: &TurnEvent) -> String {
             format!("{} {word}{claimed}", safe(mount))
         }
         TurnEvent::Progress { mount, passed_bytes, of_bytes, sent_bytes } => {
-            let sent = sent_bytes.map(|bytes| format!(", sent {}", iec(bytes))).unwrap_or_default();
-            match passed_bytes {
-                Some(passed) => format!("{} {} of {}{sent}", safe(mount), iec(*passed), iec(*of_bytes)),
-                None => format!("{} in one pass over {}{sent}", safe(mount), iec(*of_bytes)),
-            }
+            passed(mount, *passed_bytes, *of_bytes, *sent_bytes, None)
         }
+    }
+}
+
+/// How long what is left will take is nobody's to know: it may be empty, or full of small pieces.
+fn passed(mount: &str, passed: Option<u64>, of: u64, sent: Option<u64>, rate: Option<u64>) -> String {
+    let mount = safe(mount);
+    let sent = sent.map(|bytes| format!(", sent {}", iec(bytes))).unwrap_or_default();
+    let rate = rate.map(|rate| format!(", {}/s", iec(rate))).unwrap_or_default();
+    match passed {
+        Some(passed) => {
+            let left = iec(of.saturating_sub(passed));
+            format!("{mount} {} of {}{rate}, {left} left{sent}", iec(passed), iec(of))
+        }
+        None => format!("{mount} in one pass over {}{sent}{rate}", iec(of)),
     }
 }
 
@@ -144,11 +172,22 @@ mod tests {
                     of_bytes: 2048,
                     sent_bytes: None,
                 },
-                "/ 0 B of 2.0 KiB",
+                "/ 0 B of 2.0 KiB, 2.0 KiB left",
             ),
         ];
         for (event, expected) in cases {
             assert_eq!(sentence(&event), expected);
         }
+    }
+
+    #[test]
+    fn a_rate_stands_where_it_is_known_and_an_end_nowhere() {
+        let mib = |n: u64| n << 20;
+        let ranges = passed("/a", Some(mib(512)), mib(1024), Some(mib(100)), Some(mib(64)));
+        assert_eq!(ranges, "/a 512.0 MiB of 1.0 GiB, 64.0 MiB/s, 512.0 MiB left, sent 100.0 MiB");
+        let one_call = passed("/b", None, mib(1024), Some(mib(100)), Some(mib(64)));
+        assert_eq!(one_call, "/b in one pass over 1.0 GiB, sent 100.0 MiB, 64.0 MiB/s");
+        // A filesystem may grow meanwhile.
+        assert!(passed("/", Some(mib(2)), mib(1), None, None).ends_with("0 B left"));
     }
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
-use trimtab_proto::words::{Action, RunState};
+use trimtab_proto::words::RunState;
 
 use crate::{
+    layers::Layer,
     model::{
         disk::VmState,
         guest::GuestSurvey,
@@ -15,6 +16,7 @@ use crate::{
     trim::{
         event::{Listener, Stage, TurnEvent},
         ports::{Guest, RunStream, Vmm},
+        wish::{Wish, another},
     },
 };
 
@@ -42,8 +44,8 @@ pub(super) struct Call<'a, G, V> {
     pub(super) vmm: &'a V,
     pub(super) survey: &'a GuestSurvey,
     pub(super) listener: &'a dyn Listener,
-    /// Becomes true when the caller wants the run cancelled.
-    pub(super) cancel: watch::Receiver<bool>,
+    /// What the caller wants of it.
+    pub(super) wishes: watch::Receiver<Wish>,
 }
 
 impl<G: Guest, V: Vmm> Call<'_, G, V> {
@@ -83,20 +85,25 @@ impl<G: Guest, V: Vmm> Call<'_, G, V> {
         }
     }
 
-    /// Reads a stream to its end, and steers when the caller cancels.
+    /// Reads a stream to its end, and steers as the caller wants it.
     async fn follow(&mut self, stream: &mut G::Run, order: &TrimOrder) -> Result<RunReport, Trouble> {
-        let mut cancelled = false;
+        let mut told = Wish::Go;
         loop {
             let event = tokio::select! {
                 event = stream.next() => event,
-                () = becomes_true(&mut self.cancel), if !cancelled => {
-                    cancelled = true;
-                    self.listener.event(TurnEvent::Stage(Stage::Cancelling));
-                    self.cancel_run(order).await?;
+                wish = another(&mut self.wishes, told), if told != Wish::Cancel => {
+                    told = wish;
+                    self.steer(wish, order).await?;
                     continue;
                 }
             };
             match event {
+                // One that was paused before its connection was lost.
+                Some(Ok(RunEvent::State(report)))
+                    if told == Wish::Go && report.state.is(RunState::Paused) =>
+                {
+                    told = Wish::Pause;
+                }
                 Some(Ok(RunEvent::End(report))) if report.boot_id != order.boot_id => return Err(rebooted()),
                 Some(Ok(RunEvent::End(report))) => return Ok(report),
                 Some(Ok(event)) => self.tell(event),
@@ -108,12 +115,28 @@ impl<G: Guest, V: Vmm> Call<'_, G, V> {
         }
     }
 
-    async fn cancel_run(&self, order: &TrimOrder) -> Result<(), Trouble> {
+    /// Tells the agent, and says so when it has heard it. An agent that refuses a pause goes on; one that does not answer
+    /// is lost.
+    async fn steer(&self, wish: Wish, order: &TrimOrder) -> Result<(), Trouble> {
         if let Some(stopped) = stopped_since(self.vmm).await {
             return Err(stopped);
         }
-        let steer = SteerOrder { run_id: order.run_id.clone(), fence: order.fence, action: Action::Cancel };
-        self.guest.steer(&steer).await.map(|_| ())
+        if wish == Wish::Cancel {
+            self.listener.event(TurnEvent::Stage(wish.stage()));
+        }
+        let order = SteerOrder { run_id: order.run_id.clone(), fence: order.fence, action: wish.action() };
+        match self.guest.steer(&order).await {
+            Ok(report) if wish != Wish::Cancel && is_steered(&report, wish) => {
+                self.listener.event(TurnEvent::Stage(wish.stage()));
+            }
+            Ok(_) => {}
+            Err(refused) if wish != Wish::Cancel && refused.kind == Kind::AgentRefused => {
+                let text = format!("it goes on: {refused}");
+                self.listener.event(TurnEvent::Warning { layer: Layer::Agent, text });
+            }
+            Err(trouble) => return Err(trouble),
+        }
+        Ok(())
     }
 
     /// After a lost connection: the agent may have ended the run (then its report is fetched, nothing is trimmed
@@ -218,9 +241,7 @@ fn rebooted() -> Trouble {
         .hint("trim it once more when it is up")
 }
 
-/// Ends when the caller cancels; never, when the caller has gone without doing so.
-pub(crate) async fn becomes_true(cancel: &mut watch::Receiver<bool>) {
-    if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+/// Whether the run is where it was told to be; one that settles or has ended is not paused any more.
+fn is_steered(report: &RunReport, wish: Wish) -> bool {
+    report.state.is(if wish == Wish::Pause { RunState::Paused } else { RunState::Running })
 }

@@ -49,6 +49,8 @@ pub enum Stage {
     Trimming,
     /// The connection was lost; fetching the run.
     Reconnecting,
+    /// The guest discards nothing until it is told to go on.
+    Paused,
     /// The run is being cancelled.
     Cancelling,
     /// Waiting until counters and allocation stand still.
@@ -63,6 +65,7 @@ impl Stage {
             Self::Probing => "probing",
             Self::Trimming => "trimming",
             Self::Reconnecting => "connection lost, fetching the run",
+            Self::Paused => "paused",
             Self::Cancelling => "cancelling",
             Self::Settling => "waiting for counters to settle",
         }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use trimtab_proto::words::{FilesystemState, RunState, StopReason, Wire};
+use trimtab_proto::words::{Action, FilesystemState, RunState, StopReason, Wire};
 
 use crate::{
     layers::samples::{Sample, device, filesystem, host_disk},
@@ -64,6 +64,8 @@ pub(crate) struct Script {
     /// What was asked of it.
     pub(crate) orders: Vec<TrimOrder>,
     pub(crate) steered: Vec<SteerOrder>,
+    /// One for each call of `steer`; then it stops.
+    pub(crate) steers: VecDeque<Result<RunReport, Trouble>>,
     /// The boot that `hello` tells of.
     pub(crate) boot_id: String,
     /// Allocation, counters and free space once `trim` was called.
@@ -168,7 +170,8 @@ impl RunStream for FakeRun {
         }
         // A stream without an end waits for a cancel and then ends cancelled.
         loop {
-            if !self.script.lock().unwrap().steered.is_empty() {
+            let cancelled = |order: &SteerOrder| order.action == Action::Cancel;
+            if self.script.lock().unwrap().steered.iter().any(cancelled) {
                 let mut ended = report(RunState::Ended, 0);
                 ended.stop = Some(Wire::Known(StopReason::Cancelled));
                 ended.filesystems[0].state = Wire::Known(FilesystemState::Partial);
@@ -228,8 +231,11 @@ impl Guest for FakeVm {
     }
 
     async fn steer(&self, order: &SteerOrder) -> Result<RunReport, Trouble> {
-        self.script(|s| s.steered.push(order.clone()));
-        Ok(report(RunState::Stopping, 0))
+        self.script(|s| {
+            s.steered.push(order.clone());
+            s.steers.pop_front()
+        })
+        .unwrap_or_else(|| Ok(report(RunState::Stopping, 0)))
     }
 
     async fn get_run(&self, _run_id: &str) -> Result<RunReport, Trouble> {

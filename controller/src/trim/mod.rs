@@ -3,7 +3,7 @@
 //! ```text
 //! look ──> guard ──> before ──> call ──> settle ──> after ──> outcome
 //!   │         │                  │
-//!   │         └ a disk that is   ├ cancel: Steer, then the stream's end
+//!   │         └ a disk that is   ├ pause, cancel: Steer; after a cancel the stream's end
 //!   │           guarded or cut   └ connection lost: fetch the run, or attach to it with a higher fence
 //!   │           has its verdict
 //!   └ a VM that cannot be looked at ends here with a Trouble
@@ -31,6 +31,7 @@ mod readings;
 pub mod resume;
 pub mod settle;
 pub mod turn;
+pub mod wish;
 
 #[cfg(test)]
 pub(crate) mod fakes;

@@ -23,6 +23,7 @@ use crate::{
         outcome::{DatastoreChange, FilesystemOutcome, TurnOutcome},
         ports::{Guest, Storage, Vmm},
         readings,
+        wish::Wish,
     },
 };
 
@@ -33,9 +34,9 @@ pub async fn turn<G: Guest, V: Vmm, S: Storage>(
     options: &TrimOptions,
     alone: bool,
     listener: &dyn Listener,
-    cancel: watch::Receiver<bool>,
+    wishes: watch::Receiver<Wish>,
 ) -> Result<TurnOutcome, Trouble> {
-    turn_for(&Once { alone }, Ticket::new(), parts, options, listener, cancel).await
+    turn_for(&Once { alone }, Ticket::new(), parts, options, listener, wishes).await
 }
 
 /// Trims one VM for a caller who keeps what it takes to go on should this process end; a ticket with a baseline is of a
@@ -46,7 +47,7 @@ pub async fn turn_for<C: Caller, G: Guest, V: Vmm, S: Storage>(
     parts: &Parts<'_, G, V, S>,
     options: &TrimOptions,
     listener: &dyn Listener,
-    cancel: watch::Receiver<bool>,
+    wishes: watch::Receiver<Wish>,
 ) -> Result<TurnOutcome, Trouble> {
     listener.event(TurnEvent::Stage(Stage::Looking));
     let mut look = look(parts).await?;
@@ -76,7 +77,7 @@ pub async fn turn_for<C: Caller, G: Guest, V: Vmm, S: Storage>(
             if found.is_none() {
                 caller.before(&resume::baseline_of(&look)).await?;
             }
-            let call = Call { guest: parts.guest, vmm: parts.vmm, survey, listener, cancel };
+            let call = Call { guest: parts.guest, vmm: parts.vmm, survey, listener, wishes };
             let order = order(&ticket, survey, &choice, options);
             let called = match found {
                 Some(_) => call.go_on(order).await,

@@ -17,7 +17,7 @@ const DELETED: u64 = DELETED_MIB * MIB;
 
 /// A filesystem of 32 block groups on a disk that QEMU slows down: at the gentle pace each group is a call, and each
 /// call at least one discard.
-fn slow(guest: &Guest) -> Result<Walk<'_>> {
+pub(crate) fn slow(guest: &Guest) -> Result<Walk<'_>> {
     let walk = Walk::add(guest, Kind::Ext4, DiskSpec::new("slow", 4 * GIB).throttled())?;
     walk.write_and_delete(DELETED_MIB)?;
     guest.start_agent("")?;
@@ -26,7 +26,7 @@ fn slow(guest: &Guest) -> Result<Walk<'_>> {
 }
 
 /// Starts a trim that takes a quarter of a minute, and returns when it is at it.
-fn in_the_middle(guest: &Guest) -> Result<Running> {
+pub(crate) fn in_the_middle(guest: &Guest) -> Result<Running> {
     let mut running = Trimtab::of(guest)?.start_trim(&[guest.name(), "--pace", "gentle"])?;
     running.wait_for_the_middle()?;
     ensure!(workers(guest)? == 1, "no worker is at it");
@@ -43,7 +43,7 @@ fn trim_all(walk: &Walk<'_>) -> Result<Document> {
 }
 
 /// How many of the agent's workers run in the guest.
-fn workers(guest: &Guest) -> Result<u64> {
+pub(crate) fn workers(guest: &Guest) -> Result<u64> {
     Ok(guest.sh("ps | grep -c '[t]rimtab-agent worker' || true")?.trim().parse()?)
 }
 

@@ -14,6 +14,7 @@ mod images;
 mod inside;
 mod matrix;
 mod mounts;
+mod pause;
 mod probe;
 mod rig;
 mod token;

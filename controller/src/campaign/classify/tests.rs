@@ -14,6 +14,7 @@ use crate::{
         neighbours::Neighbours,
         options::TrimOptions,
         turn::turn,
+        wish::Wish,
     },
 };
 
@@ -27,9 +28,9 @@ fn healthy() -> TurnOutcome {
     });
     let neighbours = Neighbours::default();
     let parts = Parts { name: "vm", guest: &vm, vmm: &vm, storage: &vm, neighbours: &neighbours };
-    let (_keep, cancel) = watch::channel(false);
+    let (_keep, wishes) = watch::channel(Wish::Go);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    runtime.unwrap().block_on(turn(&parts, &TrimOptions::default(), true, &|_| {}, cancel)).unwrap()
+    runtime.unwrap().block_on(turn(&parts, &TrimOptions::default(), true, &|_| {}, wishes)).unwrap()
 }
 
 /// The same with disks of these verdicts.

@@ -29,6 +29,7 @@ use crate::{
         outcome::TurnOutcome,
         resume::{Caller, Ticket, lost},
         turn::turn_for,
+        wish::Wish,
     },
 };
 
@@ -109,7 +110,7 @@ impl<S: Store, V: Vms> One<S, V> {
             ..TrimOptions::default()
         };
         let parts = reached.parts();
-        let turn = turn_for(keeper, ticket, &parts, &options, &listener, self.switch.cancelled());
+        let turn = turn_for(keeper, ticket, &parts, &options, &listener, self.switch.wishes());
         let mut turn = std::pin::pin!(AssertUnwindSafe(turn).catch_unwind());
         let closes = async {
             match claimed.remaining {
@@ -196,10 +197,10 @@ impl<S: Store, V: Vms> Caller for Keeper<'_, S, V> {
     async fn before(&self, baseline: &Baseline) -> Result<(), Trouble> {
         let One { claimed, store, persist, switch, .. } = self.one;
         let stopped = || Trouble::new(Kind::Interrupted, "not begun: it was to end before it began");
-        let mut cancelled = switch.cancelled();
+        let mut wishes = switch.wishes();
         let instruction = tokio::select! {
             biased;
-            _ = cancelled.wait_for(|cancelled| *cancelled) => return Err(stopped()),
+            _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => return Err(stopped()),
             instruction = persist.until_answered(|| store.baseline(claimed, baseline)) => instruction?,
         };
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(baseline.clone());

@@ -18,12 +18,9 @@ use super::{
     stop::{Stop, Switch},
     vms::Vms,
 };
-use crate::{
-    campaign::{
-        run::{Claimed, Instruction},
-        store::{Active, Claim, Store},
-    },
-    trim::call::becomes_true,
+use crate::campaign::{
+    run::{Claimed, Instruction},
+    store::{Active, Claim, Store},
 };
 
 /// A closed gate is asked again after this; so is a store that did not answer.
@@ -251,6 +248,13 @@ fn ticks(every: Duration) -> tokio::time::Interval {
     let mut ticks = interval_at(first, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
+}
+
+/// Ends when it is to leave; never, when who may say so has gone.
+async fn becomes_true(leave: &mut watch::Receiver<bool>) {
+    if leave.wait_for(|leave| *leave).await.is_err() {
+        pending::<()>().await;
+    }
 }
 
 async fn reached(at: Option<Instant>) {

@@ -7,6 +7,8 @@ use std::sync::{
 
 use tokio::sync::watch;
 
+use crate::trim::wish::Wish;
+
 /// Why a run is cancelled; a later reason outranks an earlier one of lower rank.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Stop {
@@ -24,7 +26,7 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Switch {
     said: Mutex<Said>,
-    cancel: watch::Sender<bool>,
+    wish: watch::Sender<Wish>,
     /// Another VM was trimmed at the same time.
     in_company: AtomicBool,
     /// This process did not run for so long that an agent may have given it up.
@@ -42,7 +44,7 @@ impl Switch {
         let said = Said { stage: "looking".to_owned(), stop: None };
         Self {
             said: Mutex::new(said),
-            cancel: watch::Sender::new(false),
+            wish: watch::Sender::new(Wish::Go),
             in_company: AtomicBool::new(false),
             held_up: AtomicBool::new(false),
         }
@@ -53,7 +55,7 @@ impl Switch {
         let mut said = self.said();
         said.stop = said.stop.max(Some(why));
         drop(said);
-        self.cancel.send_replace(true);
+        self.wish.send_replace(Wish::Cancel);
     }
 
     /// Why it was cancelled.
@@ -61,9 +63,9 @@ impl Switch {
         self.said().stop
     }
 
-    /// Becomes true when the run is to end.
-    pub(super) fn cancelled(&self) -> watch::Receiver<bool> {
-        self.cancel.subscribe()
+    /// Whether the run is to end.
+    pub(super) fn wishes(&self) -> watch::Receiver<Wish> {
+        self.wish.subscribe()
     }
 
     pub(super) fn at(&self, stage: &str) {
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn the_gravest_reason_counts() {
         let switch = Switch::new();
-        assert!(!*switch.cancelled().borrow());
+        assert_eq!(*switch.wishes().borrow(), Wish::Go);
         for (why, stands) in [
             (Stop::Window, Stop::Window),
             (Stop::Ordered, Stop::Ordered),
@@ -113,6 +115,6 @@ mod tests {
             switch.stop(why);
             assert_eq!(switch.stopped(), Some(stands), "{why:?}");
         }
-        assert!(*switch.cancelled().borrow());
+        assert_eq!(*switch.wishes().borrow(), Wish::Cancel);
     }
 }

@@ -20,10 +20,10 @@ use crate::{
 const GIB: u64 = 1 << 30;
 
 async fn outcome_of(vm: &FakeVm) -> Result<TurnOutcome, Trouble> {
-    let (_keep, cancel) = tokio::sync::watch::channel(false);
+    let (_keep, wishes) = tokio::sync::watch::channel(crate::trim::wish::Wish::Go);
     let neighbours = Neighbours::default();
     let parts = Parts { name: "vm", guest: vm, vmm: vm, storage: vm, neighbours: &neighbours };
-    turn(&parts, &TrimOptions::default(), true, &|_| {}, cancel).await
+    turn(&parts, &TrimOptions::default(), true, &|_| {}, wishes).await
 }
 
 /// A VM whose run sends, delivers and frees so much.

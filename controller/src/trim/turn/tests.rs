@@ -20,10 +20,12 @@ use crate::{
         fakes::{FakeVm, report},
         neighbours::Neighbours,
         outcome::Weight,
+        wish::Wish,
     },
 };
 
 mod harm;
+mod pause;
 mod resumed;
 
 const GIB: u64 = 1 << 30;
@@ -31,16 +33,16 @@ const GIB: u64 = 1 << 30;
 async fn run_with(
     vm: &FakeVm,
     options: &TrimOptions,
-    cancel: watch::Receiver<bool>,
+    wishes: watch::Receiver<Wish>,
 ) -> Result<TurnOutcome, Trouble> {
     let neighbours = Neighbours::default();
     let parts = Parts { name: "vm", guest: vm, vmm: vm, storage: vm, neighbours: &neighbours };
-    turn(&parts, options, true, &|_| {}, cancel).await
+    turn(&parts, options, true, &|_| {}, wishes).await
 }
 
 async fn run(vm: &FakeVm) -> Result<TurnOutcome, Trouble> {
-    let (_keep, cancel) = watch::channel(false);
-    run_with(vm, &TrimOptions::default(), cancel).await
+    let (_keep, wishes) = watch::channel(Wish::Go);
+    run_with(vm, &TrimOptions::default(), wishes).await
 }
 
 /// A VM whose trim frees 4 GiB of 30.
@@ -118,8 +120,8 @@ async fn a_full_datastore_guards_an_overlay() {
     vm.script(|s| assert!(s.orders.is_empty()));
     let anyway = TrimOptions { anyway: vec![Layer::Datastore], ..TrimOptions::default() };
     vm.script(|s| s.streams.push_back(vec![Ok(RunEvent::End(report(RunState::Ended, 0)))]));
-    let (_keep, cancel) = watch::channel(false);
-    run_with(&vm, &anyway, cancel).await.unwrap();
+    let (_keep, wishes) = watch::channel(Wish::Go);
+    run_with(&vm, &anyway, wishes).await.unwrap();
     vm.script(|s| assert_eq!(s.orders.len(), 1));
 }
 
@@ -205,13 +207,13 @@ async fn an_agent_that_breaks_every_stream_is_given_up() {
 async fn a_cancel_steers_and_still_accounts() {
     let vm = healthy();
     vm.script(|s| s.streams[0] = vec![Ok(RunEvent::State(report(RunState::Running, 0)))]);
-    let (cancel, cancelled) = watch::channel(false);
+    let (wish, wishes) = watch::channel(Wish::Go);
     let turn = tokio::spawn({
         let vm = vm.clone();
-        async move { run_with(&vm, &TrimOptions::default(), cancelled).await }
+        async move { run_with(&vm, &TrimOptions::default(), wishes).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    cancel.send_replace(true);
+    wish.send_replace(Wish::Cancel);
     let outcome = turn.await.unwrap().unwrap();
     vm.script(|s| assert_eq!(s.steered[0].action, Action::Cancel));
     assert_eq!(outcome.disks[0].ruling.verdict, Verdict::PartlyReclaimed);
@@ -257,8 +259,8 @@ async fn a_guest_that_stopped_in_the_middle_is_not_called_again() {
         s.state_after = Some(VmState::Stopped("paused".into()));
         s.streams[0] = vec![Ok(RunEvent::State(report(RunState::Running, 0)))];
     });
-    let (_keep, cancel) = watch::channel(true);
-    let outcome = run_with(&vm, &TrimOptions::default(), cancel).await.unwrap();
+    let (_keep, wishes) = watch::channel(Wish::Cancel);
+    let outcome = run_with(&vm, &TrimOptions::default(), wishes).await.unwrap();
     assert_eq!(outcome.trouble.unwrap().kind, Kind::VmPaused);
     vm.script(|s| assert!(s.steered.is_empty(), "a stopped guest was told to cancel"));
 }
@@ -313,8 +315,8 @@ async fn what_is_worth_knowing_is_told_before_it_begins() {
     let listener = |event: TurnEvent| told.lock().unwrap().push(event);
     let neighbours = Neighbours::default();
     let parts = Parts { name: "vm", guest: &vm, vmm: &vm, storage: &vm, neighbours: &neighbours };
-    let (_keep, cancel) = watch::channel(false);
-    turn(&parts, &TrimOptions::default(), true, &listener, cancel).await.unwrap();
+    let (_keep, wishes) = watch::channel(Wish::Go);
+    turn(&parts, &TrimOptions::default(), true, &listener, wishes).await.unwrap();
     let events = told.into_inner().unwrap();
     let warning = |event: &TurnEvent| matches!(event, TurnEvent::Warning { layer: Layer::Backup, text } if text.starts_with("sda: "));
     let at = |wanted: &dyn Fn(&TurnEvent) -> bool| events.iter().position(wanted).unwrap();

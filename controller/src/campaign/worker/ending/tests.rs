@@ -18,6 +18,7 @@ use crate::{
         neighbours::Neighbours,
         options::TrimOptions,
         turn::turn,
+        wish::Wish,
     },
 };
 
@@ -36,9 +37,9 @@ fn turned(stop: StopReason) -> Result<TurnOutcome, Trouble> {
     });
     let neighbours = Neighbours::default();
     let parts = Parts { name: "vm", guest: &vm, vmm: &vm, storage: &vm, neighbours: &neighbours };
-    let (_keep, cancel) = watch::channel(false);
+    let (_keep, wishes) = watch::channel(Wish::Go);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    runtime.unwrap().block_on(turn(&parts, &TrimOptions::default(), true, &|_| {}, cancel))
+    runtime.unwrap().block_on(turn(&parts, &TrimOptions::default(), true, &|_| {}, wishes))
 }
 
 fn trouble(kind: Kind) -> Result<TurnOutcome, Trouble> {

@@ -22,10 +22,10 @@ use crate::{
 async fn outcome(sample: Sample) -> Result<TurnOutcome, Trouble> {
     let vm = FakeVm::new(sample);
     vm.script(|s| s.streams.push_back(vec![Ok(RunEvent::End(report(RunState::Ended, 5)))]));
-    let (_keep, cancel) = tokio::sync::watch::channel(false);
+    let (_keep, wishes) = tokio::sync::watch::channel(crate::trim::wish::Wish::Go);
     let neighbours = Neighbours::default();
     let parts = Parts { name: "vm", guest: &vm, vmm: &vm, storage: &vm, neighbours: &neighbours };
-    turn(&parts, &TrimOptions::default(), true, &|_| {}, cancel).await
+    turn(&parts, &TrimOptions::default(), true, &|_| {}, wishes).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,8 +36,8 @@ async fn turn_of(
     let neighbours = Neighbours::default();
     let parts = Parts { name: "vm", guest: vm, vmm: vm, storage: vm, neighbours: &neighbours };
     let ticket = Ticket { run_id: "kept".into(), fence: 7, baseline };
-    let (_keep, cancel) = watch::channel(false);
-    turn_for(keeper, ticket, &parts, &TrimOptions::default(), &|_| {}, cancel).await
+    let (_keep, wishes) = watch::channel(Wish::Go);
+    turn_for(keeper, ticket, &parts, &TrimOptions::default(), &|_| {}, wishes).await
 }
 
 /// 40 GiB, where the healthy VM has 30 before its trim and 26 after.
