@@ -28,6 +28,7 @@ pub mod plan;
 pub mod ramp;
 pub mod retry;
 pub mod run;
+pub mod seen;
 pub mod store;
 pub mod window;
 pub mod worker;

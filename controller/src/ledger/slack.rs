@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What a trim could free, in bytes, as an interval.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Slack {
     /// After leaving out all that is allocated for other reasons.
     pub min_bytes: u64,

@@ -13,7 +13,7 @@ pub mod read;
 pub mod write;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     limits::Limits,
@@ -110,7 +110,7 @@ pub struct LeftOut {
 }
 
 /// Why a VM is left out of a plan. A closed list.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Every disk is cut by some layer: a trim would free nothing.

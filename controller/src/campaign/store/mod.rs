@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod fleet;
 mod hours;
 pub mod postgres;
 mod room;

@@ -99,6 +99,26 @@ pub(crate) async fn vms_outlive_campaigns(store: &impl Store, clock: &TestClock)
     assert_eq!((vm.failed_in_a_row, vm.proven), (0, Some(at(300))));
 }
 
+pub(crate) async fn a_uuid_is_one_vm(store: &impl Store, _: &TestClock) {
+    let named = |name: &str| {
+        let mut new = campaign(1, loose());
+        new.runs[0].vm.name = name.into();
+        new.runs[0].vm.uuid = Some("0f0e".into());
+        new
+    };
+    let id = store.apply(&named("old")).await.unwrap();
+    turn(store, id, Class::Failed).await;
+    let waits = store.apply(&named("old")).await.unwrap();
+    store.apply(&named("new")).await.unwrap();
+    let vms = store.vms().await.unwrap();
+    let [vm] = vms.as_slice() else { panic!("{vms:?}") };
+    assert_eq!((vm.vm.name.as_str(), vm.failed_in_a_row), ("new", 1), "it keeps its past");
+    assert_eq!(take(store, waits).await.vm.name, "new", "a run that waits finds it again");
+    let mut twice = named("one");
+    twice.runs.push(named("other").runs.remove(0));
+    assert_eq!(store.apply(&twice).await.unwrap_err().kind, Kind::Usage);
+}
+
 pub(crate) async fn what_waits_for_what(store: &impl Store, clock: &TestClock) {
     let id = store.apply(&campaign(5, Limits { at_once: n(2), ..loose() })).await.unwrap();
     let first = take(store, id).await;

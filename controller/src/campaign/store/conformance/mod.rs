@@ -168,7 +168,7 @@ pub(crate) async fn turn(store: &impl Store, campaign: i64, class: Class) -> Cla
 macro_rules! conformance {
     ($rig:ty) => {
         conformance!(@ $rig,
-            account { keeps_what_was_applied, refuses_nonsense, sums_and_history, vms_outlive_campaigns,
+            account { keeps_what_was_applied, refuses_nonsense, sums_and_history, vms_outlive_campaigns, a_uuid_is_one_vm,
                 what_waits_for_what, newest_moves, an_unknown_campaign },
             takes { best_first, each_once, fences_rise, only_of_its_host, recover_keeps_what_is_needed,
                 baseline_and_heartbeat },

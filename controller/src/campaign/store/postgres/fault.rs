@@ -49,6 +49,9 @@ fn by_state(shown: &str, doing: &str, error: &sqlx::Error) -> Trouble {
         Some("TT001" | "TT002") => {
             (Kind::NoPermission, "trimtab store grant HOST, by an operator, gives a host its role")
         }
+        Some("TT003") => {
+            (Kind::Store, "of one host at most 5000 VMs are kept, of 64 KiB each, and 32 MiB in all")
+        }
         Some("42501") => (
             Kind::NoPermission,
             "operators are members of the role that owns the schema trimtab; a host's role may only work for its host",

@@ -7,7 +7,7 @@ use super::{fault::Fault, open::options};
 use crate::model::trouble::{Kind, Trouble};
 
 /// What a worker calls.
-const FUNCTIONS: [&str; 10] = [
+const FUNCTIONS: [&str; 11] = [
     "active(TEXT)",
     "newest()",
     "terms()",
@@ -18,6 +18,7 @@ const FUNCTIONS: [&str; 10] = [
     "later(TEXT, BIGINT, BIGINT, TEXT, TEXT, BIGINT, BOOLEAN, JSONB, TEXT, TEXT)",
     "recover(TEXT, TEXT)",
     "leave(TEXT, TEXT)",
+    "publish(TEXT, BIGINT, TEXT, TEXT[], TEXT[], BOOLEAN[], TEXT[], TEXT[])",
 ];
 
 /// Makes `role` stand for the host with this machine id, and for no other; makes the role where there is none, without a

@@ -21,6 +21,7 @@ mod look;
 mod open;
 #[path = "../sql/order.rs"]
 mod order;
+mod publish;
 #[path = "../sql/read.rs"]
 mod read;
 #[path = "../sql/told.rs"]
@@ -38,7 +39,10 @@ use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction, pool::P
 use uuid::Uuid;
 
 use self::fault::Fault;
-use super::{Active, Claim, Claimant, NewCampaign, Order, Store};
+use super::{
+    Active, Claim, Claimant, NewCampaign, Order, Store,
+    fleet::{Fleet, News, PublishedHost},
+};
 use crate::{
     campaign::{
         account::{Event, RunRow, Status, Summary, VmRow},
@@ -225,5 +229,15 @@ impl Store for PgStore {
 
     fn lease(&self) -> Option<Duration> {
         Some(self.lease)
+    }
+}
+
+impl Fleet for PgStore {
+    async fn publish(&self, by: &Claimant, news: &News) -> Result<Option<i64>, Trouble> {
+        self.call(async |db| publish::publish(db, by, news).await).await
+    }
+
+    async fn published(&self) -> Result<Vec<PublishedHost>, Trouble> {
+        self.look(async |db, now| publish::published(db, now).await).await
     }
 }

@@ -14,8 +14,11 @@ use super::{
 use crate::model::trouble::{Kind, Trouble};
 
 /// Each version's changes, from the first on.
-const MIGRATIONS: [&[&str]; 1] =
-    [&[include_str!("migrations/0001.sql"), include_str!("migrations/0001-worker.sql")]];
+const MIGRATIONS: [&[&str]; 1] = [&[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0001-publish.sql"),
+    include_str!("migrations/0001-worker.sql"),
+]];
 
 /// For a connection, and for whoever waits for one.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! PostgreSQL against the suite: a real server, a database for each test.
 
 mod leases;
+mod publish;
 mod rights;
 mod server;
 

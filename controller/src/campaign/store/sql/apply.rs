@@ -55,9 +55,9 @@ fn check(new: &NewCampaign) -> Result<(), Fault> {
     if new.runs.is_empty() {
         return wrong("a campaign without a VM: nothing to do".to_owned());
     }
-    let mut seen = BTreeSet::new();
-    for VmKey { host, name, .. } in new.runs.iter().map(|run| &run.vm) {
-        if !seen.insert((host, name)) {
+    let (mut seen, mut uuids) = (BTreeSet::new(), BTreeSet::new());
+    for VmKey { host, name, uuid } in new.runs.iter().map(|run| &run.vm) {
+        if !seen.insert((host, name)) || !uuid.iter().all(|uuid| uuids.insert(uuid)) {
             return wrong(format!("VM {name} is in the plan twice"));
         }
     }
@@ -71,17 +71,35 @@ fn check(new: &NewCampaign) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn insert(db: &mut Connection, campaign: i64, new: &NewRun, now: i64) -> Result<(), Fault> {
-    let vm: i64 = sqlx::query_scalar(
+/// The row of a VM. By its uuid it is the same one, whatever it is called now and whichever host it has come to.
+async fn vm(db: &mut Connection, key: &VmKey, now: i64) -> Result<i64, Fault> {
+    let known: Option<i64> = sqlx::query_scalar(
+        "UPDATE vm SET host = $1, name = $2, seen = $4 WHERE uuid = $3 AND uuid <> '' RETURNING id",
+    )
+    .bind(&key.host)
+    .bind(&key.name)
+    .bind(key.uuid.as_deref().unwrap_or_default())
+    .bind(now)
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let new = sqlx::query_scalar(
         "INSERT INTO vm (host, name, uuid, seen) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (host, name, uuid) DO UPDATE SET seen = $4 RETURNING id",
     )
-    .bind(&new.vm.host)
-    .bind(&new.vm.name)
-    .bind(new.vm.uuid.as_deref().unwrap_or_default())
+    .bind(&key.host)
+    .bind(&key.name)
+    .bind(key.uuid.as_deref().unwrap_or_default())
     .bind(now)
-    .fetch_one(&mut *db)
+    .fetch_one(db)
     .await?;
+    Ok(new)
+}
+
+async fn insert(db: &mut Connection, campaign: i64, new: &NewRun, now: i64) -> Result<(), Fault> {
+    let vm = vm(db, &new.vm, now).await?;
     let datastores: BTreeSet<&str> = new.datastores.iter().map(String::as_str).collect();
     let place: Vec<&str> = datastores.iter().copied().collect();
     let run: i64 = sqlx::query_scalar(

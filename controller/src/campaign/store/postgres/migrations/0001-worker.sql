@@ -318,6 +318,7 @@ BEGIN
     END IF;
     PERFORM note(now, of.campaign, its, 'later', coalesce(of.worker, ''), words || coalesce(' (' || said || ')', ''),
         result);
+    PERFORM follow(its, now);
     PERFORM settle(of.campaign, (SELECT v.name FROM vm v WHERE v.id = of.vm), done, now);
     RETURN answer;
 END $$;

@@ -36,6 +36,9 @@ CREATE TABLE vm (
     UNIQUE (host, name, uuid)
 );
 
+-- A uuid is one VM, whatever it is called and wherever it runs.
+CREATE UNIQUE INDEX vm_uuid ON vm (uuid) WHERE uuid <> '';
+
 CREATE TABLE campaign (
     id       BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name     TEXT NOT NULL,
@@ -393,6 +396,7 @@ DECLARE
     of campaign;
 BEGIN
     UPDATE run SET state = 'waiting', stage = NULL, not_before = 0, nonce = NULL WHERE id = its;
+    PERFORM follow(its, now);
     SELECT c.* INTO STRICT of FROM campaign c JOIN run r ON r.campaign = c.id WHERE r.id = its;
     IF of.state = 'aborting' THEN
         PERFORM end_waiting(of.id, now);

@@ -31,6 +31,11 @@ fn of(host: &str) -> Claimant {
     Claimant { host: host.into(), worker: format!("w of {host}") }
 }
 
+/// A host without a VM.
+fn nothing() -> News {
+    News { since: None, about: None, changed: Vec::new(), gone: Vec::new() }
+}
+
 /// Both hosts' VMs in one campaign.
 fn both() -> NewCampaign {
     let mut both = campaign(2, loose());
@@ -60,6 +65,7 @@ async fn a_host_carries_its_own_runs_out() {
         assert_eq!(store.finish(&claimed, &result(Class::Reclaimed, 5)).await.unwrap(), Counted::Counted);
     }
     assert_eq!(store.claim(id, &by).await.unwrap(), Claim::Empty, "the rest is another host's");
+    assert!(store.publish(&by, &nothing()).await.unwrap().is_some());
     store.leave(&by).await.unwrap();
     assert_eq!(operator.status(id).await.unwrap().summary.freed_bytes, 10);
 }
@@ -80,6 +86,7 @@ async fn a_host_touches_no_other_hosts_runs() {
     refused(thief.recover(&of("other")).await.unwrap_err());
     refused(thief.leave(&of("other")).await.unwrap_err());
     refused(thief.heartbeat(&of("other"), None, &[]).await.unwrap_err());
+    refused(thief.publish(&of("other"), &nothing()).await.unwrap_err());
     refused(thief.finish(&theirs, &result(Class::Harmed, -5)).await.unwrap_err());
     refused(thief.baseline(&theirs, &Baseline::default()).await.unwrap_err());
     // As itself, with numbers of the other's.
@@ -99,6 +106,7 @@ async fn a_host_touches_no_other_hosts_runs() {
     refused(thief.order(id, &Order::Abort, "thief").await.unwrap_err());
     refused(thief.status(id).await.map(drop).unwrap_err());
     refused(thief.vms().await.map(drop).unwrap_err());
+    refused(thief.published().await.map(drop).unwrap_err());
     for statement in [
         "UPDATE trimtab.run SET freed = 1",
         "SELECT * FROM trimtab.host_role",
@@ -107,6 +115,8 @@ async fn a_host_touches_no_other_hosts_runs() {
         "SELECT trimtab.settle(1, '', NULL, 0)",
         "SELECT trimtab.stop(1, 'no more', TRUE, 0)",
         "SELECT trimtab.locked()",
+        "SELECT trimtab.take_over('h', 'vm0', '', 0)",
+        "UPDATE trimtab.published_vm SET has = TRUE",
         "CREATE FUNCTION trimtab.clock(BIGINT) RETURNS BIGINT LANGUAGE sql AS 'SELECT 0'",
     ] {
         let mut connection = thief.connection().await.unwrap();

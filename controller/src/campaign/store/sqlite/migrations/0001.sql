@@ -25,6 +25,9 @@ CREATE TABLE vm (
     UNIQUE (host, name, uuid)
 ) STRICT;
 
+-- A uuid is one VM, whatever it is called.
+CREATE UNIQUE INDEX vm_uuid ON vm (uuid) WHERE uuid <> '';
+
 CREATE TABLE campaign (
     id       INTEGER PRIMARY KEY AUTOINCREMENT,
     name     TEXT NOT NULL,

@@ -1,0 +1,111 @@
+//! A VM as its host saw it: all of it that a plan needs, and that a host which cannot be asked may be judged by. Nouns.
+//!
+//! One host plans from what it has just seen; of a fleet each worker publishes it, and whoever plans reads it in the store.
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::Reason;
+use crate::ledger::slack::Slack;
+
+/// One VM.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SeenVm {
+    /// Unique on its host.
+    pub name: String,
+    /// libvirt's, where it is a domain.
+    pub uuid: Option<String>,
+    /// What `--select label=…` looks at.
+    pub labels: Vec<String>,
+    /// It runs, or is paused: its host has it.
+    pub is_on: bool,
+    /// Its disks, in the hypervisor's order; none where they could not be read.
+    pub disks: Vec<SeenDisk>,
+    /// Why it takes part in no plan; `None`: at least one disk gives something back.
+    pub out: Option<Out>,
+    /// What is worth knowing, a line each. May hold a guest's text.
+    pub notes: Vec<String>,
+}
+
+/// Why a VM takes part in no plan.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Out {
+    /// In a word.
+    pub reason: Reason,
+    /// One line. May hold a guest's text.
+    pub text: String,
+    /// A line to paste on its host that helps, where there is one.
+    pub paste: Option<String>,
+}
+
+/// A disk of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SeenDisk {
+    /// The guest's name of it, or the hypervisor's.
+    pub name: String,
+    /// Its image, where that is a file or device of the host that could be read.
+    pub image: Option<SeenImage>,
+    /// What a trim could free; `None`: not known.
+    pub slack: Option<Slack>,
+    /// What the image occupies, in bytes.
+    pub allocated_bytes: Option<u64>,
+    /// What the guest's filesystems on it use, in bytes.
+    pub used_bytes: Option<u64>,
+    /// Nothing stands before it that does not pass by itself.
+    pub goes: bool,
+}
+
+/// An image.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SeenImage {
+    /// Its path on its host.
+    pub path: String,
+    /// Which file it is (st_ino).
+    pub inode: u64,
+    /// The name of its datastore; `None`: a volume that shares its room with nobody.
+    pub datastore: Option<String>,
+}
+
+/// A datastore, as a host sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SeenDatastore {
+    /// What plans call it: its name in trimtab.toml, or its identity.
+    pub name: String,
+    /// What tells it from all others.
+    pub identity: String,
+    /// Its mount point on the host, or its pool's device.
+    pub path: String,
+    /// Its size, in bytes.
+    pub size_bytes: u64,
+    /// What is free, in bytes.
+    pub free_bytes: u64,
+}
+
+/// What a host says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SeenHost {
+    /// As people call it.
+    pub name: String,
+    /// Where its VMs' images lie, by name.
+    pub datastores: Vec<SeenDatastore>,
+}
+
+impl SeenVm {
+    /// A VM that nobody has looked at yet.
+    pub fn not_looked_at(name: String, uuid: Option<String>, labels: Vec<String>, is_on: bool) -> Self {
+        let out = match is_on {
+            true => Out {
+                reason: Reason::NoAnswer,
+                text: "its host has not looked at it yet".to_owned(),
+                paste: None,
+            },
+            false => Out { reason: Reason::Off, text: "the VM is off".to_owned(), paste: None },
+        };
+        Self { name, uuid, labels, is_on, disks: Vec::new(), out: Some(out), notes: Vec::new() }
+    }
+
+    /// Its disks that a trim gives something back of.
+    pub fn going(&self) -> impl Iterator<Item = &SeenDisk> {
+        self.disks.iter().filter(|disk| disk.goes)
+    }
+}

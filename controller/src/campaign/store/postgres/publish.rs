@@ -1,0 +1,78 @@
+//! What hosts publish: written by the function of `migrations/0001-publish.sql`, read by operators.
+
+use std::collections::BTreeMap;
+
+use sqlx::{FromRow, PgConnection};
+
+use super::{
+    fault::Fault,
+    words::{json, parsed, time},
+};
+use crate::campaign::store::{
+    Claimant,
+    fleet::{Has, News, PublishedHost, PublishedVm},
+};
+
+pub(super) async fn publish(db: &mut PgConnection, by: &Claimant, news: &News) -> Result<Option<i64>, Fault> {
+    let names: Vec<&str> = news.changed.iter().map(|vm| vm.name.as_str()).collect();
+    let uuids: Vec<&str> = news.changed.iter().map(|vm| vm.uuid.as_deref().unwrap_or_default()).collect();
+    let are_on: Vec<bool> = news.changed.iter().map(|vm| vm.is_on).collect();
+    let docs: Vec<String> = news.changed.iter().map(json).collect::<Result<_, _>>()?;
+    let revision = sqlx::query_scalar("SELECT publish($1, $2, $3, $4, $5, $6, $7, $8)")
+        .bind(&by.host)
+        .bind(news.since)
+        .bind(news.about.as_ref().map(json).transpose()?)
+        .bind(names)
+        .bind(uuids)
+        .bind(are_on)
+        .bind(docs)
+        .bind(&news.gone)
+        .fetch_one(db)
+        .await?;
+    Ok(revision)
+}
+
+#[derive(FromRow)]
+struct VmLine {
+    host: String,
+    at: i64,
+    seen: String,
+    has: bool,
+    is_on: bool,
+    other: Option<String>,
+}
+
+pub(super) async fn published(db: &mut PgConnection, now: i64) -> Result<Vec<PublishedHost>, Fault> {
+    let hosts: Vec<(String, String, i64, bool)> =
+        sqlx::query_as("SELECT host, about, at, is_silent(host, $1) FROM published_host ORDER BY host")
+            .bind(now)
+            .fetch_all(&mut *db)
+            .await?;
+    let lines: Vec<VmLine> = sqlx::query_as(
+        "SELECT p.host, p.at, p.seen, p.has, p.is_on, o.host AS other FROM published_vm p \
+         LEFT JOIN published_vm o ON o.uuid = p.uuid AND o.has AND o.uuid <> '' AND NOT p.has \
+         ORDER BY p.host, p.name",
+    )
+    .fetch_all(db)
+    .await?;
+    let mut vms: BTreeMap<String, Vec<PublishedVm>> = BTreeMap::new();
+    for line in lines {
+        let has = match (line.has, line.other) {
+            (true, _) => Has::Yes,
+            (false, other) if line.is_on => Has::Claims(other),
+            (false, _) => Has::Off,
+        };
+        let vm = PublishedVm { seen: parsed(&line.seen)?, at: time(line.at)?, has };
+        vms.entry(line.host).or_default().push(vm);
+    }
+    let hosts = hosts.into_iter().map(|(host, about, at, is_silent)| {
+        Ok(PublishedHost {
+            vms: vms.remove(&host).unwrap_or_default(),
+            about: parsed(&about)?,
+            at: time(at)?,
+            is_silent,
+            host,
+        })
+    });
+    hosts.collect()
+}

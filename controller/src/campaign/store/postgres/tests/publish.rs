@@ -1,0 +1,217 @@
+//! What hosts publish, and whose a VM is.
+
+use super::*;
+use crate::campaign::{
+    run::{Class, VmKey, Wait},
+    seen::{SeenHost, SeenVm},
+    store::{
+        conformance::{at, campaign, later, loose, n, result},
+        fleet::Has,
+    },
+};
+
+const LEASE: Duration = Duration::from_secs(60);
+const MOMENT: Duration = Duration::from_secs(1);
+
+async fn store(clock: &TestClock) -> PgStore {
+    let url = server::database().await;
+    init(&url, Terms { lease: LEASE }).await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(TOLD_TIME).execute(&mut connection).await.unwrap();
+    let clock = clock.clone();
+    PgStore::with_clock(&url, Some(Arc::new(move || clock.micros()))).await.unwrap()
+}
+
+fn of(host: &str) -> Claimant {
+    Claimant { host: host.into(), worker: format!("w of {host}") }
+}
+
+/// A VM with this uuid, and as name "vm-" and the uuid.
+fn vm(uuid: &str, is_on: bool) -> SeenVm {
+    SeenVm::not_looked_at(format!("vm-{uuid}"), Some(uuid.into()), Vec::new(), is_on)
+}
+
+/// All that a host has.
+fn all(vms: Vec<SeenVm>) -> News {
+    News { since: None, about: Some(SeenHost::default()), changed: vms, gone: Vec::new() }
+}
+
+async fn says(store: &PgStore, host: &str, uuids: &[&str]) -> i64 {
+    let vms = uuids.iter().map(|uuid| vm(uuid, true)).collect();
+    store.publish(&of(host), &all(vms)).await.unwrap().unwrap()
+}
+
+/// "a: vm-1, (vm-2)", in brackets what a host only claims or has off.
+async fn whose(store: &PgStore) -> Vec<String> {
+    let hosts = store.published().await.unwrap();
+    let told = hosts.into_iter().map(|host| {
+        let vms = host.vms.into_iter().map(|vm| match vm.has {
+            Has::Yes => vm.seen.name,
+            Has::Off => format!("({} off)", vm.seen.name),
+            Has::Claims(other) => format!("({} of {})", vm.seen.name, other.unwrap_or_default()),
+        });
+        format!("{}: {}", host.host, vms.collect::<Vec<_>>().join(", "))
+    });
+    told.collect()
+}
+
+/// A campaign over VMs of host a.
+fn over(uuids: &[&str]) -> NewCampaign {
+    let mut new = campaign(uuids.len().try_into().unwrap(), loose());
+    for (run, uuid) in new.runs.iter_mut().zip(uuids) {
+        run.vm = VmKey { host: "a".into(), name: format!("vm-{uuid}"), uuid: Some((*uuid).into()) };
+    }
+    new
+}
+
+async fn claims(store: &PgStore, id: i64, host: &str) -> Option<Claimed> {
+    match store.claim(id, &of(host)).await.unwrap() {
+        Claim::Run(claimed) => Some(*claimed),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_different_travels() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let first = says(&store, "a", &["1", "2"]).await;
+    let again = News { since: Some(first), about: None, changed: Vec::new(), gone: Vec::new() };
+    clock.forward(MOMENT);
+    assert_eq!(store.publish(&of("a"), &again).await.unwrap(), Some(first), "nothing was new");
+    let host = store.published().await.unwrap().remove(0);
+    assert_eq!((host.at, host.vms[0].at), (at(1), at(0)));
+    let mut two = vm("2", true);
+    two.labels = vec!["prod".into()];
+    let news = News { changed: vec![two.clone(), vm("3", true)], gone: vec!["vm-1".into()], ..again.clone() };
+    let second = store.publish(&of("a"), &news).await.unwrap().unwrap();
+    assert!(second > first);
+    assert_eq!(whose(&store).await, ["a: vm-2, vm-3"]);
+    assert_eq!(store.published().await.unwrap()[0].vms[0].seen, two);
+    assert_eq!(store.publish(&of("a"), &news).await.unwrap(), None, "it is of another revision");
+    says(&store, "a", &["9"]).await;
+    assert_eq!(whose(&store).await, ["a: vm-9"], "all that there is is all");
+}
+
+#[tokio::test]
+async fn a_vm_is_taken_over_only_when_it_was_released() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    says(&store, "a", &["1", "2", "3"]).await;
+    says(&store, "b", &["1", "2", "3"]).await;
+    let claimed = "b: (vm-1 of a), (vm-2 of a), (vm-3 of a)";
+    assert_eq!(whose(&store).await, ["a: vm-1, vm-2, vm-3", claimed]);
+    // It publishes without the first, and the second is off.
+    let off = all(vec![vm("2", false), vm("3", true)]);
+    store.publish(&of("a"), &off).await.unwrap();
+    assert_eq!(whose(&store).await, ["a: (vm-2 off), vm-3", "b: vm-1, vm-2, (vm-3 of a)"]);
+    says(&store, "a", &["2", "3"]).await;
+    assert_eq!(whose(&store).await, ["a: (vm-2 of b), vm-3", "b: vm-1, vm-2, (vm-3 of a)"]);
+    // As long as a lease it may be silent; its worker's heartbeat is a word of it too.
+    clock.forward(LEASE);
+    store.heartbeat(&of("a"), None, &[]).await.unwrap();
+    clock.forward(LEASE);
+    says(&store, "b", &["1", "2", "3"]).await;
+    assert_eq!(whose(&store).await[1], "b: vm-1, vm-2, (vm-3 of a)");
+    clock.forward(MOMENT);
+    says(&store, "b", &["1", "2", "3"]).await;
+    assert_eq!(whose(&store).await, ["a: (vm-2 of b), (vm-3 of b)", "b: vm-1, vm-2, vm-3"]);
+    assert!(store.published().await.unwrap()[0].is_silent);
+}
+
+#[tokio::test]
+async fn a_vm_without_a_uuid_is_each_hosts_own() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let plain = || SeenVm { uuid: None, ..vm("1", true) };
+    for host in ["a", "b"] {
+        store.publish(&of(host), &all(vec![plain()])).await.unwrap();
+    }
+    assert_eq!(whose(&store).await, ["a: vm-1", "b: vm-1"]);
+}
+
+#[tokio::test]
+async fn what_waits_goes_with_a_vm_and_what_runs_follows() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    says(&store, "a", &["1", "2", "3"]).await;
+    let mut new = over(&["1", "2", "3"]);
+    new.limits.per_host = Some(n(1));
+    let id = store.apply(&new).await.unwrap();
+    let runs = claims(&store, id, "a").await.unwrap();
+    says(&store, "a", &["3"]).await;
+    says(&store, "b", &["1", "2"]).await;
+    assert_eq!(whose(&store).await, ["a: vm-3", "b: vm-1, vm-2"]);
+    let second = claims(&store, id, "b").await.unwrap();
+    assert_eq!((second.vm.name.as_str(), second.vm.host.as_str()), ("vm-2", "b"));
+    assert!(
+        claims(&store, id, "b").await.is_none(),
+        "one at once on a host, also on one that no plan has named"
+    );
+    // Its own host is heard to its end, and only then the next one has it.
+    assert_eq!(store.baseline(&runs, &Baseline::default()).await.unwrap(), Instruction::Keep);
+    assert_eq!(store.later(&runs, &later(Wait::Retry, 0)).await.unwrap(), Counted::Counted);
+    assert_eq!(claims(&store, id, "a").await.unwrap().vm.name, "vm-3");
+    store.finish(&second, &result(Class::Reclaimed, 5)).await.unwrap();
+    let first = claims(&store, id, "b").await.unwrap();
+    assert_eq!(
+        (first.run, &first.agent_run_id),
+        (runs.run, &runs.agent_run_id),
+        "its result is fetched there"
+    );
+    assert_eq!(
+        store.finish(&runs, &result(Class::Reclaimed, 9)).await.unwrap_err().kind,
+        crate::model::trouble::Kind::UnknownCampaign
+    );
+    store.finish(&first, &result(Class::Reclaimed, 7)).await.unwrap();
+    let moved: Vec<String> = store
+        .events(id)
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|event| event.what == "moved")
+        .map(|event| event.text)
+        .collect();
+    assert_eq!(moved, ["its VM has migrated from host a to host b"; 2]);
+    let vms = store.vms().await.unwrap();
+    assert_eq!(vms.iter().map(|row| row.vm.host.as_str()).collect::<Vec<_>>(), ["a", "b", "b"]);
+    assert!(
+        vms.iter().filter(|row| row.vm.host == "b").all(|row| row.proven.is_some()),
+        "its past goes with it"
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_was_lost_loses_its_runs_with_its_vms() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    says(&store, "a", &["1"]).await;
+    let id = store.apply(&over(&["1"])).await.unwrap();
+    let runs = claims(&store, id, "a").await.unwrap();
+    clock.forward(LEASE + MOMENT);
+    says(&store, "b", &["1"]).await;
+    let again = claims(&store, id, "b").await.unwrap();
+    assert_eq!(again.run, runs.run);
+    assert!(again.fence > runs.fence, "its agent refuses who comes back");
+    says(&store, "a", &["1"]).await;
+    assert_eq!(whose(&store).await, ["a: (vm-1 of b)", "b: vm-1"]);
+}
+
+#[tokio::test]
+async fn a_host_keeps_no_more_than_its_part() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    says(&store, "a", &["1"]).await;
+    let mut wide = vm("2", true);
+    wide.notes = vec!["x".repeat(64 << 10)];
+    let many: Vec<SeenVm> = (0..5001).map(|number| vm(&number.to_string(), true)).collect();
+    let heavy: Vec<SeenVm> = (0..600)
+        .map(|number| SeenVm { notes: vec!["x".repeat(60 << 10)], ..vm(&number.to_string(), true) })
+        .collect();
+    for vms in [vec![wide], many, heavy] {
+        let refused = store.publish(&of("a"), &all(vms)).await.unwrap_err();
+        assert!(refused.text.contains("host a would publish"), "{refused}");
+        assert!(refused.hint.unwrap().contains("at most 5000 VMs"));
+    }
+    assert_eq!(whose(&store).await, ["a: vm-1"], "nothing of it was kept");
+}
