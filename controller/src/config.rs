@@ -5,10 +5,14 @@ mod file;
 pub mod gates;
 pub mod labels;
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use self::{datastores::DatastoreNames, file::File, gates::Gate, labels::Labels};
 use crate::{
+    campaign::store::at::At,
     inventory::{Connect, Sources},
     model::{
         trouble::{Kind, Trouble},
@@ -36,7 +40,7 @@ pub struct Config {
     /// VMs at a time, 1 or more.
     pub parallel: u16,
     /// Where campaigns are kept.
-    pub store: PathBuf,
+    pub store: At,
     /// Where the worker writes its metrics; `None`: nowhere.
     pub metrics: Option<PathBuf>,
     /// What labels the file adds to VMs.
@@ -60,7 +64,7 @@ pub struct Flags {
     /// `--parallel`.
     pub parallel: Option<u16>,
     /// `--store`.
-    pub store: Option<PathBuf>,
+    pub store: Option<OsString>,
 }
 
 impl Config {
@@ -96,8 +100,12 @@ impl Config {
             (None, None, Some(uri)) => connect(&format!("{FILE}: connect"), Kind::Config, &uri)?,
             (None, None, None) => Connect::IfThere,
         };
-        let store = flags.store.or_else(|| env("TRIMTAB_STORE").map(PathBuf::from)).or(file.store);
-        let store = store.unwrap_or_else(|| PathBuf::from(DEFAULT_STORE));
+        let store = match (flags.store, env("TRIMTAB_STORE"), file.store) {
+            (Some(written), ..) => store("--store", Kind::Usage, written)?,
+            (None, Some(written), _) => store("TRIMTAB_STORE", Kind::Config, written.into())?,
+            (None, None, Some(at)) => at,
+            (None, None, None) => At::File(DEFAULT_STORE.into()),
+        };
         let pressure = match env("TRIMTAB_IO_PRESSURE_PERCENT") {
             Some(text) => Some(text.parse().ok().filter(|percent| *percent <= 100).ok_or_else(|| {
                 let what = format!("TRIMTAB_IO_PRESSURE_PERCENT: {text:?} is no number from 0 to 100");
@@ -120,6 +128,15 @@ impl Config {
             gates: file.gates,
         })
     }
+}
+
+/// A file or a database.
+fn store(place: &str, kind: Kind, written: OsString) -> Result<At, Trouble> {
+    At::read(written).map_err(|trouble| Trouble {
+        kind,
+        text: format!("{place}: {}", trouble.text),
+        hint: trouble.hint,
+    })
 }
 
 /// As in the file: absolute, and of the ending that node_exporter reads.

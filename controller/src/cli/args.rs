@@ -1,13 +1,17 @@
 //! The command line, word by word.
 
 pub mod campaign;
+pub mod store;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use trimtab_proto::words::Pace;
 
-use self::campaign::{CampaignArgs, WorkerArgs};
+use self::{
+    campaign::{CampaignArgs, WorkerArgs},
+    store::StoreCommandArgs,
+};
 use crate::{layers::Layer, model::vm::Via, trim::options::TrimOptions};
 
 /// What stands below `trimtab` alone and in `--help`.
@@ -80,6 +84,8 @@ pub enum Command {
     Trim(TrimArgs),
     /// Trim every VM under limits, in windows of time, and account for every byte
     Campaign(CampaignArgs),
+    /// Set up where a fleet of hosts keeps its campaigns
+    Store(StoreCommandArgs),
     /// Carry campaigns out on this host
     Worker(WorkerArgs),
 }
@@ -93,6 +99,7 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Trim(_) => "trim",
             Self::Campaign(args) => args.command.verb(),
+            Self::Store(args) => args.command.verb(),
             Self::Worker(_) => "worker",
         }
     }

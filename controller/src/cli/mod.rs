@@ -8,6 +8,7 @@ mod interrupt;
 mod journal;
 mod list;
 mod output;
+mod store;
 mod survey;
 mod trim;
 mod vms;
@@ -31,6 +32,7 @@ pub async fn run(cli: Cli) -> u8 {
         Command::Doctor(args) => doctor::run(&cli.global, &args, &output).await,
         Command::Trim(args) => trim::run(&cli.global, &args, &output).await,
         Command::Campaign(args) => campaign::run(&cli.global, &args, &output).await,
+        Command::Store(args) => store::run(&cli.global, &args, &output).await,
         Command::Worker(args) => worker::run(&cli.global, &args, &output).await,
     };
     result.unwrap_or_else(|trouble| output.failed(verb, &trouble))

@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::{DatastoreNames, Gate, Labels};
 use crate::{
+    campaign::store::at::At,
     model::{token::TokenFile, trouble::Trouble},
     toml_text::{TomlText, is_label},
 };
@@ -29,7 +30,7 @@ struct Tables {
     connect: Option<String>,
     parallel: Option<u16>,
     token: Option<Spanned<String>>,
-    store: Option<Spanned<PathBuf>>,
+    store: Option<Spanned<String>>,
     metrics: Option<Spanned<PathBuf>>,
     io_pressure_percent: Option<Spanned<u8>>,
     #[serde(default)]
@@ -62,7 +63,7 @@ pub(super) struct File {
     pub(super) connect: Option<String>,
     pub(super) parallel: Option<u16>,
     pub(super) token: Option<TokenFile>,
-    pub(super) store: Option<PathBuf>,
+    pub(super) store: Option<At>,
     pub(super) metrics: Option<PathBuf>,
     pub(super) io_pressure_percent: Option<u8>,
     pub(super) labels: Labels,
@@ -76,7 +77,7 @@ impl File {
         let tables: Tables = text.parse()?;
         Ok(Self {
             token: tables.token.map(|token| token_file(text, &token)).transpose()?,
-            store: tables.store.map(|store| absolute(text, "store", store)).transpose()?,
+            store: tables.store.map(|at| store(text, &at)).transpose()?,
             metrics: tables.metrics.map(|file| metrics(text, file)).transpose()?,
             io_pressure_percent: tables
                 .io_pressure_percent
@@ -100,6 +101,19 @@ fn absolute(text: TomlText<'_>, key: &str, path: Spanned<PathBuf>) -> Result<Pat
     match path.get_ref().is_absolute() {
         true => Ok(path.into_inner()),
         false => Err(text.error(&path, key, "not an absolute path")),
+    }
+}
+
+/// A file, or a database; whoever works on this host may read trimtab.toml, and so no password stands in it.
+fn store(text: TomlText<'_>, written: &Spanned<String>) -> Result<At, Trouble> {
+    match At::read(written.get_ref().into()).map_err(|trouble| text.error(written, "store", trouble.text))? {
+        At::File(path) if !path.is_absolute() => Err(text.error(written, "store", "not an absolute path")),
+        At::Database(url) if url.has_password() => Err(text.error(
+            written,
+            "store",
+            "a password does not belong here, where others may read it: name a file with passfile=",
+        )),
+        at => Ok(at),
     }
 }
 

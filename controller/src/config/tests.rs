@@ -97,7 +97,7 @@ fn mistakes_are_named() {
 #[test]
 fn where_campaigns_are_kept() {
     let merged = |flag: Option<&str>, env: Option<&str>, file: &str| {
-        let flags = Flags { store: flag.map(PathBuf::from), ..Flags::default() };
+        let flags = Flags { store: flag.map(Into::into), ..Flags::default() };
         let env = |name: &str| env.filter(|_| name == "TRIMTAB_STORE").map(str::to_owned);
         Config::merge(flags, env, File::parse(Path::new("/c"), file).unwrap()).unwrap().store
     };
@@ -108,7 +108,17 @@ fn where_campaigns_are_kept() {
         (None, None, file, "/c.db"),
         (None, None, "", DEFAULT_STORE),
     ] {
-        assert_eq!(merged(flag, env, file), Path::new(expected));
+        assert_eq!(merged(flag, env, file), At::File(expected.into()));
+    }
+    let database = merged(None, None, "store = \"postgres://h1@db/x?passfile=/p\"");
+    assert!(matches!(database, At::Database(_)), "{database:?}");
+    for (file, what) in [
+        ("store = \"c.db\"", "/c:1: store: not an absolute path"),
+        ("store = \"postgres://h1:secret@db/x\"", "/c:1: store: a password does not belong here"),
+        ("store = \"postgres://h1@db/x?sslmod=require\"", "/c:1: store: this is no URL"),
+    ] {
+        let trouble = File::parse(Path::new("/c"), file).unwrap_err();
+        assert!(trouble.text.starts_with(what) && !trouble.text.contains("secret"), "{trouble}");
     }
 }
 

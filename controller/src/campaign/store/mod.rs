@@ -3,6 +3,8 @@
 //! A claim takes the store's lock first, then *counts* what runs against the caps and picks the best run that has room:
 //! there are no slots that could leak. Only times of the store's own clock are compared with each other.
 
+pub mod any;
+pub mod at;
 #[cfg(test)]
 mod conformance;
 pub mod fleet;

@@ -1,6 +1,6 @@
 //! The words of `trimtab campaign` and `trimtab worker`.
 
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
@@ -21,9 +21,9 @@ pub struct CampaignArgs {
 /// Which store.
 #[derive(Args, Debug, Clone)]
 pub struct StoreArgs {
-    /// Where campaigns are kept [default: /var/lib/trimtab/trimtab.db]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub store: Option<PathBuf>,
+    /// Where campaigns are kept: a file, or postgres://ROLE@HOST/DATABASE [default: /var/lib/trimtab/trimtab.db]
+    #[arg(long, global = true, value_name = "STORE")]
+    pub store: Option<OsString>,
 }
 
 /// The verbs of `trimtab campaign`.

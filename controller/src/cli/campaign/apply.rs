@@ -16,7 +16,7 @@ use crate::{
             read,
         },
         run::Class,
-        store::{Store, sqlite::SqliteStore},
+        store::{Store, any::AnyStore, at::At},
         worker::{
             lock::{Taken, WorkerLock},
             said::{Listener, Said},
@@ -73,11 +73,18 @@ pub(super) async fn run(
     }
     let store = store::to_write(&config).await?;
     let id = store.apply(&campaign).await?;
-    let taken = WorkerLock::take(&config.store)?;
+    // A fleet's campaign is its workers' alone.
+    let taken = match &config.store {
+        At::File(_) => Some(WorkerLock::take(&config.store.lock())?),
+        At::Database(_) => None,
+    };
     if apply.follow {
         return carry(global, &config, store, id, taken, output).await;
     }
-    let has_worker = matches!(taken, Taken::Theirs { .. });
+    let has_worker = match taken {
+        Some(taken) => matches!(taken, Taken::Theirs { .. }),
+        None => store.status(id).await?.hosts.iter().all(|host| host.has_worker(now)),
+    };
     output.result(&ApplyDocument::new(Some(id), &campaign), || applied(Some(id), &campaign, has_worker, now));
     Ok(exit::OK)
 }
@@ -136,21 +143,23 @@ fn disks(look: &Look, names: &DatastoreNames) -> Result<Vec<PlanDisk>, Trouble> 
     Ok(disks.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// Shows how it goes on. Where no worker runs, this process is the worker: Ctrl-C pauses the campaign then, and leaves
-/// one that a worker carries to it.
+/// Shows how it goes on. Where no worker runs on a host with a store of its own, this process is the worker: Ctrl-C pauses
+/// the campaign then, and leaves one that a worker carries to it.
 async fn carry(
     global: &Global,
     config: &Config,
-    store: SqliteStore,
+    store: AnyStore,
     id: i64,
-    taken: Taken,
+    taken: Option<Taken>,
     output: &Output,
 ) -> Result<u8, Trouble> {
     let leave = interrupt::once()?;
     let store = Arc::new(store);
     let status = match taken {
-        Taken::Theirs { .. } => follow(&*store, id, *output, global.quiet, leave.clone()).await?,
-        Taken::Ours(_lock) => {
+        None | Some(Taken::Theirs { .. }) => {
+            follow(&*store, id, *output, global.quiet, leave.clone()).await?
+        }
+        Some(Taken::Ours(_lock)) => {
             let worker = worker::worker(global, config, Arc::clone(&store), Arc::new(Journal));
             let (end, ended) = watch::channel(false);
             let who = steer::who();

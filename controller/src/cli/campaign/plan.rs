@@ -12,7 +12,7 @@ use crate::{
             build::{Known, Seen, Wishes, build},
             write,
         },
-        store::{Store, sqlite::SqliteStore},
+        store::{Store, any::AnyStore},
         window::{DEFAULT_WEEKS, Window},
     },
     cli::{
@@ -55,7 +55,7 @@ pub(super) async fn run(
     let wishes = wishes(args, &known.config, Timestamp::now())?;
     let (excluded, taken) = select(&known, args).await?;
     known.warn_of_taint(&taken, *output);
-    let remembered = SqliteStore::open_to_read(&known.config.store).await?.vms().await?;
+    let remembered = AnyStore::open_to_read(&known.config.store).await?.vms().await?;
     let progress = Progress::new(global.quiet || output.wants_events());
     let looks = survey::look_at(&known, taken.clone(), &progress).await;
     let seen: Vec<Seen> = taken.into_iter().zip(looks).map(|(vm, (_, look))| (vm, look)).collect();

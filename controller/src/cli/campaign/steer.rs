@@ -7,7 +7,7 @@ use super::{follow::follow, orphans, store, which::which};
 use crate::{
     campaign::{
         account::{CampaignState, Status},
-        store::{Order, Store, sqlite::SqliteStore},
+        store::{Order, Store, any::AnyStore},
     },
     cli::{
         args::{
@@ -48,7 +48,10 @@ pub(super) async fn abort(
         false => {
             // Ctrl-C leaves here as well: the order stands.
             orphans::take_back(&store, id, &store::config(global, args)?, *output).await?;
-            follow(&store, id, *output, global.quiet, interrupt::once()?).await?
+            tokio::select! {
+                status = follow(&store, id, *output, global.quiet, interrupt::once()?) => status?,
+                never = orphans::expire(&store, id) => match never {},
+            }
         }
     };
     let exit = match status.summary.state {
@@ -60,11 +63,7 @@ pub(super) async fn abort(
 }
 
 /// The store and the campaign that is meant. A store that is not there is not made for that.
-async fn open(
-    global: &Global,
-    args: &StoreArgs,
-    campaign: CampaignId,
-) -> Result<(SqliteStore, i64), Trouble> {
+async fn open(global: &Global, args: &StoreArgs, campaign: CampaignId) -> Result<(AnyStore, i64), Trouble> {
     let id = which(&store::to_read(global, args).await?, campaign.id, false).await?;
     Ok((store::to_write(&store::config(global, args)?).await?, id))
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     campaign::{
-        store::{Claimant, sqlite::SqliteStore},
+        store::{Claimant, any::AnyStore},
         worker::{
             Settings, Worker,
             lock::{Taken, WorkerLock},
@@ -32,8 +32,8 @@ use vms::HostVms;
 pub(super) async fn run(global: &Global, args: &WorkerArgs, output: &Output) -> Result<u8, Trouble> {
     let config = store::config(global, &args.store)?;
     let leave = interrupt::then_leave(notify::stopping)?;
-    let store = Arc::new(SqliteStore::open(&config.store).await?);
-    let _lock = match WorkerLock::take(&config.store)? {
+    let store = Arc::new(store::to_write(&config).await?);
+    let _lock = match WorkerLock::take(&config.store.lock())? {
         Taken::Ours(lock) => lock,
         Taken::Theirs { who } => {
             let text = format!("a worker carries the campaigns of this host out already ({who})");
@@ -59,9 +59,9 @@ pub(super) async fn run(global: &Global, args: &WorkerArgs, output: &Output) -> 
 pub(super) fn worker(
     global: &Global,
     config: &Config,
-    store: Arc<SqliteStore>,
+    store: Arc<AnyStore>,
     listener: Arc<dyn Listener>,
-) -> Worker<SqliteStore, HostVms> {
+) -> Worker<AnyStore, HostVms> {
     Worker {
         store,
         vms: Arc::new(HostVms::new(global.clone(), config.datastores.clone())),

@@ -4,6 +4,7 @@ pub mod campaign;
 pub mod doctor;
 pub mod list;
 pub mod plan;
+pub mod store;
 pub mod survey;
 pub mod trim;
 

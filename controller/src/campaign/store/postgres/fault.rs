@@ -1,6 +1,11 @@
 //! What goes wrong with the database, in a person's words: what happened, to which one, and what to do.
 
+use std::time::Duration;
+
 use crate::model::trouble::{Kind, Trouble};
+
+/// For a way on which nothing comes back.
+const REACH: &str = "see whether the database runs and this host reaches it";
 
 /// Why a call did not do its work. Nothing of it was kept.
 #[derive(Debug)]
@@ -11,6 +16,8 @@ pub(super) enum Fault {
     Told(Trouble),
     /// What is in the store makes no sense.
     Damaged(String),
+    /// No answer came in that time.
+    Silent(Duration),
     /// The store is of a newer trimtab.
     Newer(i64),
     /// The store is of an older trimtab.
@@ -35,6 +42,13 @@ impl Fault {
                 format!("{shown}: made by an older trimtab (version {version} of the store)"),
                 "trimtab store init brings it up to date; workers of that version end then",
             ),
+            Self::Silent(limit) => store(
+                format!(
+                    "{shown}: cannot {doing} the store of campaigns: no answer within {} s",
+                    limit.as_secs()
+                ),
+                REACH,
+            ),
             Self::Sql(error) => by_state(shown, doing, &error),
         }
     }
@@ -56,20 +70,25 @@ fn by_state(shown: &str, doing: &str, error: &sqlx::Error) -> Trouble {
             Kind::NoPermission,
             "operators are members of the role that owns the schema trimtab; a host's role may only work for its host",
         ),
-        Some("28000" | "28P01") => {
-            (Kind::NoPermission, "see the role, its password (PGPASSWORD, ~/.pgpass) and pg_hba.conf")
-        }
+        Some("28000" | "28P01") => (
+            Kind::NoPermission,
+            "see the role, its password (passfile= in the URL, PGPASSWORD, ~/.pgpass) and pg_hba.conf",
+        ),
         Some("3D000") => (Kind::Store, "see the name of the database in --store"),
         Some("3F000" | "42P01" | "42883") => (
             Kind::Store,
             "it has no store that this role may use: trimtab store init makes one, trimtab store grant lets a host's role in",
         ),
         Some("57P01" | "57P02" | "57P03" | "53300") => {
-            (Kind::Store, "the database is being started, stopped or is full; it is tried again")
+            (Kind::Store, "the database is being started or stopped, or has no room for one more; try again")
         }
         Some("57014") => (Kind::Store, "it took too long; see what else the database does"),
         Some(_) => (Kind::Store, "nothing was changed"),
-        None => (Kind::Store, "see whether the database runs and this host reaches it; nothing was changed"),
+        None if matches!(error, sqlx::Error::Tls(_)) => (
+            Kind::Store,
+            "see sslmode= and sslrootcert= in the URL, and whether the server has TLS (ssl = on)",
+        ),
+        None => (Kind::Store, REACH),
     };
     Trouble::new(kind, format!("{shown}: cannot {doing} the store of campaigns: {message}")).hint(hint)
 }

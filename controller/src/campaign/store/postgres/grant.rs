@@ -3,7 +3,10 @@
 
 use sqlx::{Connection as _, PgConnection};
 
-use super::{fault::Fault, open::options};
+use super::{
+    fault::Fault,
+    open::{Done, one_call},
+};
 use crate::model::trouble::{Kind, Trouble};
 
 /// What a worker calls.
@@ -26,15 +29,8 @@ const FUNCTIONS: [&str; 11] = [
 ///
 /// # Errors
 /// The database does not answer, this role may not, the host is another role's, or the role has rights of its own.
-pub async fn grant(url: &str, host: &str, role: &str) -> Result<Vec<String>, Trouble> {
-    let (options, shown) = options(url)?;
-    let done = async {
-        let mut connection = PgConnection::connect_with(&options).await?;
-        let said = give(&mut connection, host, role).await?;
-        connection.close().await?;
-        Ok(said)
-    };
-    done.await.map_err(|fault: Fault| fault.trouble(&shown, "change the rights of"))
+pub async fn grant(url: &str, host: &str, role: &str) -> Result<Done, Trouble> {
+    one_call(url, "change the rights of", async |db| give(db, host, role).await).await
 }
 
 async fn give(connection: &mut PgConnection, host: &str, role: &str) -> Result<Vec<String>, Fault> {

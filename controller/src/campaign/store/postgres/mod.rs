@@ -26,6 +26,8 @@ mod publish;
 mod read;
 #[path = "../sql/told.rs"]
 mod told;
+pub mod url;
+mod ways;
 #[path = "../sql/words.rs"]
 mod words;
 mod work;
@@ -35,10 +37,10 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Connection as _, PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
+use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use self::fault::Fault;
+use self::{fault::Fault, ways::Ways};
 use super::{
     Active, Claim, Claimant, NewCampaign, Order, Store,
     fleet::{Fleet, News, PublishedHost},
@@ -51,17 +53,22 @@ use crate::{
     model::trouble::Trouble,
 };
 pub use grant::grant;
-pub use open::{Terms, init};
+pub use open::{Done, Terms, init};
 
 /// What the sources of `../sql` speak to here: they are the same for every engine.
 use sqlx::PgConnection as Connection;
+
+/// For a worker's call, and for its connection.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Where a lease is very short.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// Tells the time to a database whose `clock()` was replaced: simulations and tests.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// Campaigns in a PostgreSQL database.
 pub struct PgStore {
-    pool: PgPool,
+    ways: Ways,
     /// The database, without a password.
     shown: String,
     lease: Duration,
@@ -82,25 +89,30 @@ impl PgStore {
     /// # Errors
     /// As for [`Self::open`].
     pub async fn with_clock(url: &str, clock: Option<Clock>) -> Result<Self, Trouble> {
-        let (pool, shown) = open::pool(url)?;
-        let lease = open::lease(&pool).await.map_err(|fault| fault.trouble(&shown, "open"))?;
-        Ok(Self { pool, shown, lease, clock })
+        let (options, shown) = open::options(url)?;
+        let ways = Ways::new(options);
+        let lease = ways.call(LIMIT, async |db| open::lease(db).await).await;
+        let lease = lease.map_err(|fault| fault.trouble(&shown, "open"))?;
+        Ok(Self { ways, shown, lease, clock })
     }
 
     /// Ends its connections in order.
     pub async fn close(self) {
-        self.pool.close().await;
+        self.ways.close().await;
     }
 
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, Fault> {
-        let mut connection = self.pool.acquire().await?;
+    /// A worker's call is given up early enough to say it again within its lease.
+    fn limit(&self) -> Duration {
+        self.lease.checked_div(4).unwrap_or(LIMIT).clamp(LEAST, LIMIT)
+    }
+
+    /// Has the database tell the caller's time, where that is what it is to do.
+    async fn at_its_time(&self, db: &mut PgConnection) -> Result<(), Fault> {
         if let Some(clock) = &self.clock {
-            sqlx::query("SELECT set_config('trimtab.clock', $1, FALSE)")
-                .bind(clock().to_string())
-                .execute(&mut *connection)
-                .await?;
+            let now = clock().to_string();
+            sqlx::query("SELECT set_config('trimtab.clock', $1, FALSE)").bind(now).execute(db).await?;
         }
-        Ok(connection)
+        Ok(())
     }
 
     /// One change by an operator: all of it or nothing. The time is read when the store's lock is held.
@@ -108,16 +120,16 @@ impl PgStore {
         &self,
         change: impl AsyncFnOnce(&mut Transaction<'_, Postgres>, i64) -> Result<T, Fault>,
     ) -> Result<T, Trouble> {
-        let changed = async {
-            let mut connection = self.connection().await?;
-            let mut transaction = connection.begin().await?;
+        let changed = self.ways.call(open::PATIENCE, async |db| {
+            self.at_its_time(db).await?;
+            let mut transaction = db.begin().await?;
             let now = sqlx::query_scalar("SELECT locked()").fetch_one(&mut *transaction).await?;
             // A transaction that is dropped is rolled back.
             let answer = change(&mut transaction, now).await?;
             transaction.commit().await?;
             Ok(answer)
-        };
-        changed.await.map_err(|fault: Fault| fault.trouble(&self.shown, "write"))
+        });
+        changed.await.map_err(|fault| fault.trouble(&self.shown, "write"))
     }
 
     /// One look: what it reads is of one moment.
@@ -125,16 +137,15 @@ impl PgStore {
         &self,
         look: impl AsyncFnOnce(&mut PgConnection, i64) -> Result<T, Fault>,
     ) -> Result<T, Trouble> {
-        let looked = async {
-            let mut connection = self.connection().await?;
-            let mut transaction =
-                connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let looked = self.ways.call(open::PATIENCE, async |db| {
+            self.at_its_time(db).await?;
+            let mut transaction = db.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
             let now = sqlx::query_scalar("SELECT clock()").fetch_one(&mut *transaction).await?;
             let answer = look(&mut transaction, now).await?;
             transaction.rollback().await?;
             Ok(answer)
-        };
-        looked.await.map_err(|fault: Fault| fault.trouble(&self.shown, "read"))
+        });
+        looked.await.map_err(|fault| fault.trouble(&self.shown, "read"))
     }
 
     /// One call of a worker's, which is a transaction of its own.
@@ -142,8 +153,11 @@ impl PgStore {
         &self,
         call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>,
     ) -> Result<T, Trouble> {
-        let called = async { call(&mut *self.connection().await?).await };
-        called.await.map_err(|fault: Fault| fault.trouble(&self.shown, "use"))
+        let called = self.ways.call(self.limit(), async |db| {
+            self.at_its_time(db).await?;
+            call(db).await
+        });
+        called.await.map_err(|fault| fault.trouble(&self.shown, "use"))
     }
 }
 
@@ -181,7 +195,12 @@ impl Store for PgStore {
     }
 
     async fn order(&self, campaign: i64, order: &Order, who: &str) -> Result<Summary, Trouble> {
-        self.change(async |tx, now| order::order(tx, campaign, order, who, now).await).await
+        self.change(async |tx, now| {
+            // Where no worker is left, nobody else sees that leases are over.
+            sqlx::query("SELECT expire($1)").bind(now).execute(&mut **tx).await?;
+            order::order(tx, campaign, order, who, now).await
+        })
+        .await
     }
 
     async fn claim(&self, campaign: i64, by: &Claimant) -> Result<Claim, Trouble> {

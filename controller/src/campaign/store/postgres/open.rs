@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use sqlx::{
-    Connection as _, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
 use super::{
     fault::Fault,
+    url::DatabaseUrl,
+    ways::Ways,
     words::{micros, unsigned},
 };
-use crate::model::trouble::{Kind, Trouble};
+use crate::model::trouble::Trouble;
 
 /// Each version's changes, from the first on.
 const MIGRATIONS: [&[&str]; 1] = [&[
@@ -20,16 +19,23 @@ const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("migrations/0001-worker.sql"),
 ]];
 
-/// For a connection, and for whoever waits for one.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A worker's calls are short; fifty workers are to fit beside what else uses the server.
-const CONNECTIONS: u32 = 2;
+/// For all that setting up takes: longer than a statement may take there.
+pub(super) const PATIENCE: Duration = Duration::from_secs(65);
 
 /// What a store is set up with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Terms {
     /// A worker that is silent for so long has lost its runs.
     pub lease: Duration,
+}
+
+/// What an operator's call has done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Done {
+    /// The database, without a password.
+    pub store: String,
+    /// What was done, one a line.
+    pub said: Vec<String>,
 }
 
 impl Default for Terms {
@@ -43,20 +49,9 @@ fn version() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
-/// The database of a URL, and how it is shown: without a password.
+/// How the database of a URL is reached, and how it is shown: without a password.
 pub(super) fn options(url: &str) -> Result<(PgConnectOptions, String), Trouble> {
-    let options: PgConnectOptions = url.parse().map_err(|error: sqlx::Error| {
-        // Never the URL itself: it may hold a password.
-        Trouble::new(Kind::Usage, format!("this is no URL of a PostgreSQL database: {error}"))
-            .hint("--store postgres://ROLE@HOST/DATABASE?sslmode=verify-full")
-    })?;
-    let shown = format!(
-        "postgres://{}@{}:{}/{}",
-        options.get_username(),
-        options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string()),
-        options.get_port(),
-        options.get_database().unwrap_or(options.get_username()),
-    );
+    let (options, shown) = url.parse::<DatabaseUrl>()?.options()?;
     let options = options.application_name("trimtab").options([
         ("search_path", "trimtab,pg_temp"),
         ("statement_timeout", "60s"),
@@ -65,21 +60,10 @@ pub(super) fn options(url: &str) -> Result<(PgConnectOptions, String), Trouble> 
     Ok((options, shown))
 }
 
-/// A few connections, made when they are needed.
-pub(super) fn pool(url: &str) -> Result<(PgPool, String), Trouble> {
-    let (options, shown) = options(url)?;
-    let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(PATIENCE)
-        .idle_timeout(Duration::from_secs(300))
-        .connect_lazy_with(options);
-    Ok((pool, shown))
-}
-
 /// How long a lease is there; sees that the store is of this version.
-pub(super) async fn lease(pool: &PgPool) -> Result<Duration, Fault> {
+pub(super) async fn lease(db: &mut PgConnection) -> Result<Duration, Fault> {
     let (lease, found): (i64, i64) =
-        sqlx::query_as("SELECT lease, version FROM terms()").fetch_one(pool).await?;
+        sqlx::query_as("SELECT lease, version FROM terms()").fetch_one(db).await?;
     match found {
         found if found > version() => Err(Fault::Newer(found)),
         found if found < version() => Err(Fault::Older(found)),
@@ -87,22 +71,30 @@ pub(super) async fn lease(pool: &PgPool) -> Result<Duration, Fault> {
     }
 }
 
-/// Sets a store up in a database, or brings an older one up to date; says what it did, in lines.
+/// Sets a store up in a database, or brings an older one up to date; says what it did, in lines. Without terms it keeps
+/// those that it has.
 ///
 /// # Errors
 /// As for [`super::PgStore::open`]; or this role may not create a schema there.
-pub async fn init(url: &str, terms: Terms) -> Result<Vec<String>, Trouble> {
-    let (options, shown) = options(url)?;
-    let done = async {
-        let mut connection = PgConnection::connect_with(&options).await?;
-        let said = set_up(&mut connection, terms).await?;
-        connection.close().await?;
-        Ok(said)
-    };
-    done.await.map_err(|fault: Fault| fault.trouble(&shown, "set up"))
+pub async fn init(url: &str, terms: impl Into<Option<Terms>>) -> Result<Done, Trouble> {
+    let terms = terms.into();
+    one_call(url, "set up", async |db| set_up(db, terms).await).await
 }
 
-async fn set_up(connection: &mut PgConnection, terms: Terms) -> Result<Vec<String>, Fault> {
+/// One call of an operator's, over a connection of its own.
+pub(super) async fn one_call(
+    url: &str,
+    doing: &str,
+    call: impl AsyncFnOnce(&mut PgConnection) -> Result<Vec<String>, Fault>,
+) -> Result<Done, Trouble> {
+    let (options, store) = options(url)?;
+    let ways = Ways::new(options);
+    let said = ways.call(PATIENCE, call).await.map_err(|fault| fault.trouble(&store, doing));
+    ways.close().await;
+    Ok(Done { said: said?, store })
+}
+
+async fn set_up(connection: &mut PgConnection, terms: Option<Terms>) -> Result<Vec<String>, Fault> {
     let mut transaction = connection.begin().await?;
     // One at a time; the number is this program's own.
     sqlx::query("SELECT pg_advisory_xact_lock(874001)").execute(&mut *transaction).await?;
@@ -128,15 +120,18 @@ async fn set_up(connection: &mut PgConnection, terms: Terms) -> Result<Vec<Strin
         }
         said.push(format!("made its tables and functions, version {number}"));
     }
-    sqlx::query(
-        "INSERT INTO store (one, version, lease) VALUES (1, $1, $2) \
-         ON CONFLICT (one) DO UPDATE SET version = excluded.version, lease = excluded.lease",
+    let lease: i64 = sqlx::query_scalar(
+        "INSERT INTO store (one, version, lease) VALUES (1, $1, coalesce($2, $3)) \
+         ON CONFLICT (one) DO UPDATE SET version = excluded.version, lease = coalesce($2, store.lease) \
+         RETURNING lease",
     )
     .bind(version())
-    .bind(micros(terms.lease))
-    .execute(&mut *transaction)
+    .bind(terms.map(|terms| micros(terms.lease)))
+    .bind(micros(Terms::default().lease))
+    .fetch_one(&mut *transaction)
     .await?;
-    said.push(format!("a worker that is silent for {} s has lost its runs", terms.lease.as_secs()));
+    let lease = Duration::from_micros(unsigned(lease));
+    said.push(format!("a worker that is silent for {} s has lost its runs", lease.as_secs()));
     transaction.commit().await?;
     Ok(said)
 }

@@ -80,7 +80,7 @@ async fn a_claim_whose_answer_was_lost_is_answered_again() {
     let clock = TestClock::new();
     let store = store(&clock).await;
     let id = store.apply(&campaign(3, loose())).await.unwrap();
-    let mut connection = store.connection().await.unwrap();
+    let mut connection = store.ways.take().await.unwrap();
     let mut claim = async |mark: &str| match work::claim(&mut connection, id, &worker(), mark).await.unwrap()
     {
         Claim::Run(claimed) => (claimed.run, claimed.fence),

@@ -15,7 +15,7 @@ async fn two_hosts() -> (String, PgStore) {
     let name = url.split(['/', '?']).nth(3).unwrap().to_owned();
     init(&url, Terms::default()).await.unwrap();
     for (host, role) in [("h", format!("{name}-h")), ("other", format!("{name}-other"))] {
-        let said = grant(&url, host, &role).await.unwrap().join("; ");
+        let said = grant(&url, host, &role).await.unwrap().said.join("; ");
         assert!(said.ends_with(&format!("role {role} may work for host {host}, and for no other")), "{said}");
     }
     let store = PgStore::open(&url).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_host_touches_no_other_hosts_runs() {
         "UPDATE trimtab.published_vm SET has = TRUE",
         "CREATE FUNCTION trimtab.clock(BIGINT) RETURNS BIGINT LANGUAGE sql AS 'SELECT 0'",
     ] {
-        let mut connection = thief.connection().await.unwrap();
+        let mut connection = thief.ways.take().await.unwrap();
         let error = sqlx::raw_sql(statement).execute(&mut *connection).await.map(drop).unwrap_err();
         let code = error.as_database_error().and_then(|told| told.code()).map(|code| code.into_owned());
         assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
@@ -132,7 +132,7 @@ async fn a_role_that_hides_behind_names_of_its_own_changes_nothing() {
     let (database, operator) = two_hosts().await;
     let id = operator.apply(&both()).await.unwrap();
     let thief = as_role(&database, "h").await;
-    let mut connection = thief.connection().await.unwrap();
+    let mut connection = thief.ways.take().await.unwrap();
     // The functions look their names up in their own schema first, whatever the caller's path is.
     let own = "CREATE TEMPORARY TABLE host_role (role TEXT, host TEXT); \
         INSERT INTO pg_temp.host_role VALUES (current_user, 'other'); SET search_path = pg_temp, trimtab";
