@@ -25,6 +25,11 @@ pub fn shipped_agent() -> Result<PathBuf> {
     static_agent("agent", "make agent-static")
 }
 
+/// `bench-witness`, which goes into the benchmark's guest, built beside it.
+pub(crate) fn bench_witness() -> Result<PathBuf> {
+    built(profile_directory()?.join("bench-witness"), "make bench")
+}
+
 fn static_agent(profile: &str, step: &str) -> Result<PathBuf> {
     let own = profile_directory()?;
     let above = own.parent().context("the target directory has no parent")?;

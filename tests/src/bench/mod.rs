@@ -3,12 +3,16 @@
 //!
 //! Peaks are the kernel's own (`VmHWM`, set back before each step), so nothing is missed between two samples.
 
+mod discards;
+mod figures;
+pub mod guest;
 mod memory;
 mod ours;
 pub mod pace;
 mod qemu_ga;
 mod report;
 pub mod store;
+mod writer;
 
 use std::fs;
 use std::io::{Write, stderr, stdout};

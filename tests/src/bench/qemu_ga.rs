@@ -47,9 +47,10 @@ pub(super) fn measure(guest: &Guest, package: &Package) -> Result<Figures> {
 }
 
 /// The host's end of its port.
-struct Agent(BufReader<UnixStream>);
+pub(super) struct Agent(BufReader<UnixStream>);
 
-fn start(guest: &Guest) -> Result<Agent> {
+/// Starts it on a port of its own, and says hello.
+pub(super) fn start(guest: &Guest) -> Result<Agent> {
     let path = guest.directory().join("qemu-ga");
     let address = json!({"type": "unix", "data": {"path": path}});
     let backend = json!({"type": "socket", "data": {"addr": address, "server": true, "wait": false}});
@@ -69,7 +70,8 @@ fn start(guest: &Guest) -> Result<Agent> {
 }
 
 impl Agent {
-    fn call(&mut self, command: &str) -> Result<Value> {
+    /// What it returns to a command without arguments.
+    pub(super) fn call(&mut self, command: &str) -> Result<Value> {
         let line = json!({"execute": command}).to_string() + "\n";
         self.0.get_mut().write_all(line.as_bytes())?;
         let mut answer = String::new();

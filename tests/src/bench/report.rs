@@ -32,9 +32,13 @@ pub(super) fn machine(guest: &Guest) -> Result<String> {
     let number = |part: &str| qemu["qemu"][part].as_u64().with_context(|| format!("no {part} version"));
     let memory = guest.sh("awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo")?;
     Ok(format!(
-        "guest: Linux {}, {}, 1 processor, {} MiB; QEMU {}.{}.{} in software emulation on {} × {model}",
+        "guest: Linux {}, {}, {}, {} MiB; QEMU {}.{}.{} in software emulation on {} × {model}",
         guest.sh("uname -r")?.trim(),
         std::env::consts::ARCH,
+        match guest.sh("nproc")?.trim() {
+            "1" => "1 processor".to_owned(),
+            more => format!("{more} processors"),
+        },
         memory.trim(),
         number("major")?,
         number("minor")?,

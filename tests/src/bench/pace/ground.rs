@@ -4,7 +4,6 @@
 //! fallocate of the whole image gives back to it what a trim took, in no time and always the same.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::statvfs::statvfs;
 
-use super::writer::{FILE, FILE_BYTES};
+use crate::bench::discards::Discards;
+use crate::bench::writer::{FILE, write_whole};
 use crate::loop_disk::{Filesystem, LoopDisk};
 use crate::{GIB, MIB, programs};
 
@@ -71,15 +71,8 @@ impl Ground {
     }
 
     /// The loop device's counters.
-    pub(super) fn counters(&self) -> Result<Counters> {
-        let stat = self.disk.device().replace("/dev/", "/sys/block/") + "/stat";
-        let text = fs::read_to_string(&stat).with_context(|| format!("cannot read {stat}"))?;
-        let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-        // Documentation/block/stat.rst counts from 1: 14 sectors discarded.
-        let field = |number: usize| -> Result<u64> {
-            Ok(fields.get(number.saturating_sub(1)).context("this kernel counts no discards")?.parse()?)
-        };
-        Ok(Counters { sectors: field(14)? })
+    pub(super) fn discards(&self) -> Result<Discards> {
+        Discards::of(self.disk.device())
     }
 }
 
@@ -105,15 +98,5 @@ fn write_once(path: &Path, filesystem: Filesystem) -> Result<()> {
         let done = Command::new("chattr").arg("+C").arg(path).status().context("cannot start chattr")?;
         ensure!(done.success(), "chattr +C {}: {done}", path.display());
     }
-    let piece = [0x5a; 1 << 16];
-    for _ in 0..FILE_BYTES.div_euclid(1 << 16) {
-        file.write_all(&piece)?;
-    }
-    Ok(file.sync_all()?)
-}
-
-/// What a device has discarded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Counters {
-    pub(super) sectors: u64,
+    write_whole(&mut file)
 }

@@ -3,7 +3,6 @@
 mod ground;
 mod table;
 mod tool;
-mod writer;
 
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
@@ -13,25 +12,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::discards::{Discards, Moves, STILL};
+use super::writer::Writer;
 use crate::loop_disk::Filesystem;
 use crate::programs;
-use ground::{Counters, Ground};
+use ground::Ground;
 use table::{Rows, Run};
 use tool::{Tool, Trim};
-use writer::Writer;
 
 /// How long the writer is alone before each trim.
 const ALONE: Duration = Duration::from_secs(3);
 
-/// A device that has discarded nothing for this long has done all of it: of all that was seen, one discard took no more
-/// than a third.
-const STILL: Duration = Duration::from_secs(2);
-
 /// A trim that discards nothing for this long hangs.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// The kernel counts sectors of this size.
-const SECTOR_BYTES: u64 = 512;
 
 /// The worst fsync is looked for in no less than this, from each start: what a disk does by itself now and then weighs on
 /// a short trim and on a long one alike.
@@ -95,7 +88,7 @@ pub fn run(options: &Options) -> Result<Value> {
 
 fn once(ground: &mut Ground, tool: Tool, agent: &Path) -> Result<Run> {
     let full = ground.renew()?;
-    let counted = ground.counters()?;
+    let counted = ground.discards()?;
     let writer = Writer::start(&ground.mount());
     let begin = Instant::now();
     sleep(ALONE);
@@ -105,12 +98,13 @@ fn once(ground: &mut Ground, tool: Tool, agent: &Path) -> Result<Run> {
     let window = from.checked_add(WINDOW).unwrap_or(from);
     sleep(window.saturating_duration_since(Instant::now()));
     let syncs = writer.stop()?;
-    let Moves { first, last, cpu, sectors } = moves?;
+    let (moves, cpu) = moves?;
+    let (first, last) = (moves.first.unwrap_or(from), moves.last);
     Ok(Run {
         tool,
         wall: last.saturating_duration_since(first),
         freed_bytes: full.saturating_sub(ground.allocated()?),
-        sent_bytes: sectors.saturating_mul(SECTOR_BYTES),
+        sent_bytes: moves.done().bytes,
         cpu,
         before: syncs.between(begin, from),
         during: syncs.between(first, last),
@@ -118,36 +112,21 @@ fn once(ground: &mut Ground, tool: Tool, agent: &Path) -> Result<Run> {
     })
 }
 
-/// What the device's discards did.
-struct Moves {
-    first: Instant,
-    last: Instant,
-    cpu: Duration,
-    sectors: u64,
-}
-
-/// Follows a trim to its last discard; newer XFS returns before.
-fn follow(ground: &Ground, base: Counters, mut trim: Trim) -> Result<Moves> {
-    let begin = Instant::now();
-    let (mut first, mut last, mut seen, mut cpu) = (None, begin, base, None);
+/// Follows a trim to its last discard; newer XFS returns before. With it the processor time that it took.
+fn follow(ground: &Ground, counted: Discards, mut trim: Trim) -> Result<(Moves, Duration)> {
+    let mut moves = Moves::from(counted, Instant::now());
+    let mut cpu = None;
     loop {
         sleep(LOOK_EVERY);
-        let now = Instant::now();
-        let found = ground.counters()?;
-        if found != seen {
-            // It moved since the look before.
-            first = first.or(now.checked_sub(LOOK_EVERY));
-            (seen, last) = (found, now);
-        }
+        moves.look(ground.discards()?, Instant::now());
         cpu = match cpu {
             None => trim.ended()?,
             ended => ended,
         };
-        if let (Some(cpu), true) = (cpu, now.saturating_duration_since(last) >= STILL) {
-            let sectors = seen.sectors.saturating_sub(base.sectors);
-            return Ok(Moves { first: first.unwrap_or(begin), last, cpu, sectors });
+        if let (Some(cpu), true) = (cpu, moves.still() >= STILL) {
+            return Ok((moves, cpu));
         }
-        if now.saturating_duration_since(last) > LIMIT {
+        if moves.still() > LIMIT {
             bail!("the trim does not end, and nothing is discarded");
         }
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::tool::Tool;
-use super::writer::percentile;
-use crate::MIB;
+
+use crate::bench::figures::{Target, count, median, mib, millis};
+use crate::bench::writer::percentile;
 
 /// What one trim was.
 #[derive(Clone, Debug)]
@@ -117,8 +118,7 @@ impl Rows {
         let Some(fstrim) = self.row(Tool::Fstrim) else { return Vec::new() };
         let mut targets = Vec::new();
         let mut add = |pace: &'static str, what: &'static str, least: bool, bound: f64, found: f64| {
-            let is_met = if least { found >= bound } else { found <= bound };
-            targets.push(Target { pace, what, least, bound, found, is_met });
+            targets.push(Target { pace, what, least, bound, found });
         };
         for row in self.rows() {
             let Tool::Agent(pace) = row.tool else { continue };
@@ -162,61 +162,11 @@ impl Rows {
     }
 }
 
-/// A target of one pace on one filesystem.
-#[derive(Debug)]
-pub(super) struct Target {
-    pace: &'static str,
-    what: &'static str,
-    /// The bound is the least, not the most.
-    least: bool,
-    bound: f64,
-    found: f64,
-    is_met: bool,
-}
-
-impl Target {
-    /// "xfs steady: worst fsync against fstrim 0.07, at most 0.20: met".
-    pub(super) fn line(&self, filesystem: &str) -> String {
-        let Self { pace, what, bound, found, .. } = self;
-        let (limit, verdict) =
-            (if self.least { "at least" } else { "at most" }, if self.is_met { "met" } else { "NOT MET" });
-        format!("{filesystem} {pace}: {what} {found:.2}, {limit} {bound:.2}: {verdict}\n")
-    }
-
-    fn json(&self) -> Value {
-        let Self { pace, what, bound, found, is_met, .. } = self;
-        json!({ "pace": pace, "what": what, "bound": bound, "found": found, "met": is_met })
-    }
-}
-
 /// The head of the table that [`Rows::markdown`] adds to.
 pub(super) const HEAD: &str = "\
 | | | wall, s | freed, MiB | CPU, s | fsync p50, ms | p99 | worst | worst of all | fsyncs/s |
 |---|---|---|---|---|---|---|---|---|---|
 ";
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len().div_euclid(2);
-    let upper = values.get(middle).copied().unwrap_or_default();
-    match values.len().checked_rem(2) {
-        Some(0) => (upper + values.get(middle.saturating_sub(1)).copied().unwrap_or(upper)) / 2.0,
-        _ => upper,
-    }
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-fn mib(bytes: u64) -> f64 {
-    count(bytes.div_euclid(MIB))
-}
-
-/// Exact below 2^32, far above what is counted here.
-fn count(number: u64) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
-}
 
 fn per_second(syncs: &[Duration], wall: Duration) -> f64 {
     if wall.is_zero() {
@@ -229,6 +179,7 @@ fn per_second(syncs: &[Duration], wall: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MIB;
 
     fn run(tool: Tool, freed: u64, millis: &[u64]) -> Run {
         let during: Vec<Duration> = millis.iter().copied().map(Duration::from_millis).collect();
@@ -273,14 +224,5 @@ mod tests {
             "{table}"
         );
         assert_eq!(rows.json()["targets"][1]["met"], false);
-    }
-
-    #[test]
-    fn the_middle_one() {
-        for (values, middle) in
-            [(vec![], 0.0), (vec![3.0], 3.0), (vec![9.0, 1.0], 5.0), (vec![3.0, 9.0, 1.0], 3.0)]
-        {
-            assert!((median(values.clone()) - middle).abs() < 1e-9, "{values:?}");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! One writer in an fsync loop, and how long each of its fsyncs took.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 16 * 1024;
 pub(super) const FILE: &str = "writer";
 
 /// How large that is, whole pieces.
-pub(super) const FILE_BYTES: u64 = 64 << 20;
+const FILE_BYTES: u64 = 64 << 20;
 
 /// One fsync.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,15 @@ fn write(path: &Path, stop: &AtomicBool) -> Result<Vec<Sync>> {
         syncs.push(Sync { began, took: began.elapsed() });
     }
     Ok(syncs)
+}
+
+/// All of what the writer will write in, so that its blocks have their places.
+pub(super) fn write_whole(file: &mut File) -> Result<()> {
+    let piece = [0x5a; 1 << 16];
+    for _ in 0..FILE_BYTES.div_euclid(1 << 16) {
+        file.write_all(&piece)?;
+    }
+    Ok(file.sync_all()?)
 }
 
 /// Many fsyncs.
