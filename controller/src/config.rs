@@ -41,6 +41,8 @@ pub struct Config {
     pub parallel: u16,
     /// Where campaigns are kept.
     pub store: At,
+    /// The VM that the store's database runs in, by name or uuid: a plan leaves it out unless it is named.
+    pub database_vm: Option<String>,
     /// Where the worker writes its metrics; `None`: nowhere.
     pub metrics: Option<PathBuf>,
     /// What labels the file adds to VMs.
@@ -121,6 +123,7 @@ impl Config {
             sources: Sources { file: inventory, connect, token: file.token },
             parallel,
             store,
+            database_vm: file.database_vm,
             metrics,
             labels: file.labels,
             datastores: file.datastores,

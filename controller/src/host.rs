@@ -8,6 +8,23 @@ pub fn id() -> String {
     id_under(Path::new("/"))
 }
 
+/// What people call it: its host name; empty where it has none.
+pub fn name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+/// The uuid that firmware tells of this machine: of a libvirt domain it is the domain's own. Only root reads it; `None` where
+/// there is none, or one that says nothing.
+pub fn product_uuid() -> Option<String> {
+    product_uuid_under(Path::new("/"))
+}
+
+fn product_uuid_under(root: &Path) -> Option<String> {
+    let told = fs::read_to_string(root.join("sys/class/dmi/id/product_uuid")).ok()?;
+    let uuid: uuid::Uuid = told.trim().parse().ok()?;
+    (!uuid.is_nil() && !uuid.is_max()).then(|| uuid.to_string())
+}
+
 fn id_under(root: &Path) -> String {
     let read = |file: &str| {
         let text = fs::read_to_string(root.join(file)).ok()?;
@@ -22,6 +39,23 @@ fn id_under(root: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_uuid_of_firmware() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("sys/class/dmi/id");
+        fs::create_dir_all(&folder).unwrap();
+        let uuid = "00112233-4455-6677-8899-aabbccddeeff";
+        for (told, expected) in [
+            ("00112233-4455-6677-8899-AABBCCDDEEFF\n", Some(uuid)),
+            ("00000000-0000-0000-0000-000000000000\n", None),
+            ("FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF\n", None),
+            ("Not Settable\n", None),
+        ] {
+            fs::write(folder.join("product_uuid"), told).unwrap();
+            assert_eq!(product_uuid_under(root.path()).as_deref(), expected, "{told}");
+        }
+    }
 
     #[test]
     fn a_machine_id_or_a_name() {

@@ -88,6 +88,8 @@ pub struct SeenHost {
     pub name: String,
     /// Where its VMs' images lie, by name.
     pub datastores: Vec<SeenDatastore>,
+    /// The gates that its trimtab.toml defines, by name.
+    pub gates: Vec<String>,
 }
 
 impl SeenVm {

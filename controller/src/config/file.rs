@@ -32,6 +32,7 @@ struct Tables {
     token: Option<Spanned<String>>,
     store: Option<Spanned<String>>,
     metrics: Option<Spanned<PathBuf>>,
+    database_vm: Option<String>,
     io_pressure_percent: Option<Spanned<u8>>,
     #[serde(default)]
     labels: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
@@ -65,6 +66,7 @@ pub(super) struct File {
     pub(super) token: Option<TokenFile>,
     pub(super) store: Option<At>,
     pub(super) metrics: Option<PathBuf>,
+    pub(super) database_vm: Option<String>,
     pub(super) io_pressure_percent: Option<u8>,
     pub(super) labels: Labels,
     pub(super) datastores: DatastoreNames,
@@ -86,6 +88,7 @@ impl File {
             labels: labels(text, tables.labels)?,
             datastores: datastores(text, tables.datastore)?,
             gates: gates(text, tables.gate)?,
+            database_vm: tables.database_vm,
             inventory: tables.inventory,
             connect: tables.connect,
             parallel: tables.parallel,

@@ -28,25 +28,56 @@ pub fn select(
     names: &[String],
     terms: Option<&str>,
 ) -> Result<Vec<Vm>, Trouble> {
+    let none = Vec::new();
+    let among = vms.iter().map(|vm| Candidate {
+        name: &vm.name,
+        labels: &vm.labels,
+        places: places.get(&vm.name).unwrap_or(&none),
+    });
+    let not_read = vms.iter().find_map(|vm| vm.not_read.as_ref());
+    let fits = fitting(&among.collect::<Vec<_>>(), not_read, names, terms)?;
+    Ok(vms.iter().zip(fits).filter(|(_, fits)| *fits).map(|(vm, _)| vm.clone()).collect())
+}
+
+/// What a VM is selected by. Those of several hosts may have one name.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its labels.
+    pub labels: &'a [String],
+    /// The names, identities and mount points of its datastores.
+    pub places: &'a [String],
+}
+
+/// Of each candidate, whether it fits. `not_read`: why some VMs may be missing.
+///
+/// # Errors
+/// A name that nothing fits, or a term that is none.
+pub fn fitting(
+    among: &[Candidate<'_>],
+    not_read: Option<&Trouble>,
+    names: &[String],
+    terms: Option<&str>,
+) -> Result<Vec<bool>, Trouble> {
     let terms = Term::parse_all(terms.unwrap_or_default())?;
     let mut matchers = Vec::new();
     for name in names {
         // A name can hold what a pattern means something by: libvirt allows nearly everything.
-        let wanted = match vms.iter().any(|vm| vm.name == *name) {
+        let wanted = match among.iter().any(|vm| vm.name == name) {
             true => Wanted::Name(name.clone()),
             false => Wanted::Pattern(glob(name)?),
         };
-        if !vms.iter().any(|vm| wanted.fits(vm)) {
-            return Err(unknown(vms, name));
+        if !among.iter().any(|vm| wanted.fits(vm.name)) {
+            return Err(unknown(among, not_read, name));
         }
         matchers.push(wanted);
     }
-    Ok(vms
-        .iter()
-        .filter(|vm| matchers.is_empty() || matchers.iter().any(|wanted| wanted.fits(vm)))
-        .filter(|vm| terms.iter().all(|term| term.fits(vm, places)))
-        .cloned()
-        .collect())
+    let fits = |vm: &Candidate<'_>| {
+        (matchers.is_empty() || matchers.iter().any(|wanted| wanted.fits(vm.name)))
+            && terms.iter().all(|term| term.fits(vm))
+    };
+    Ok(among.iter().map(fits).collect())
 }
 
 /// One VM argument.
@@ -56,10 +87,10 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn fits(&self, vm: &Vm) -> bool {
+    fn fits(&self, name: &str) -> bool {
         match self {
-            Self::Name(name) => vm.name == *name,
-            Self::Pattern(pattern) => pattern.is_match(&vm.name),
+            Self::Name(wanted) => name == wanted,
+            Self::Pattern(pattern) => pattern.is_match(name),
         }
     }
 }
@@ -107,13 +138,11 @@ impl Term {
         ))
     }
 
-    fn fits(&self, vm: &Vm, places: &Places) -> bool {
+    fn fits(&self, vm: &Candidate<'_>) -> bool {
         let fits = match &self.what {
             What::Label(label) => vm.labels.contains(label),
-            What::Name(pattern) => pattern.is_match(&vm.name),
-            What::Datastore(pattern) => {
-                places.get(&vm.name).into_iter().flatten().any(|place| pattern.is_match(place))
-            }
+            What::Name(pattern) => pattern.is_match(vm.name),
+            What::Datastore(pattern) => vm.places.iter().any(|place| pattern.is_match(place)),
         };
         fits != self.negated
     }
@@ -126,9 +155,9 @@ fn glob(pattern: &str) -> Result<GlobMatcher, Trouble> {
     })
 }
 
-fn unknown(vms: &[Vm], name: &str) -> Trouble {
+fn unknown(vms: &[Candidate<'_>], not_read: Option<&Trouble>, name: &str) -> Trouble {
     let trouble = Trouble::new(Kind::UnknownVm, format!("no VM is called {name:?}"));
-    if let Some(why) = vms.iter().find_map(|vm| vm.not_read.as_ref()) {
+    if let Some(why) = not_read {
         return Trouble {
             text: format!("{}, and not all could be read: {why}", trouble.text),
             ..why.clone()
@@ -141,7 +170,7 @@ fn unknown(vms: &[Vm], name: &str) -> Trouble {
     }
     let nearest = vms
         .iter()
-        .map(|vm| (strsim::jaro_winkler(&vm.name, name), &vm.name))
+        .map(|vm| (strsim::jaro_winkler(vm.name, name), vm.name))
         .filter(|(similarity, _)| *similarity >= SIMILAR)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {

@@ -1,28 +1,22 @@
-//! What was seen of VMs → a plan: who takes part, in which order, and who not and why. Pure.
+//! What hosts have seen of their VMs → a plan: who takes part, in which order, and who not and why. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{LeftOut, Plan, PlanDatastore, PlanDisk, PlanVm, Reason};
-use crate::{
-    campaign::{
-        account::VmRow,
-        limits::Limits,
-        order::{self, Gain},
-        window::Window,
-    },
-    config::datastores::DatastoreNames,
-    layers::{self, Finding, words::size},
-    model::{
-        trouble::{Kind, Trouble},
-        vm::Vm,
-    },
-    trim::look::{DiskLook, Look},
+use super::{
+    LeftOut, Plan, PlanDatastore, PlanDisk, PlanHost, PlanVm, Reason,
+    shared::Shared,
+    spared::{Spared, why_spared},
 };
-
-/// Less than this in a disk, or than a hundredth of what it occupies, is noise: the verdict's own threshold.
-const NOISE_BYTES: u64 = 16 << 20;
+use crate::campaign::{
+    account::VmRow,
+    limits::Limits,
+    order::{self, Gain},
+    run::VmKey,
+    seen::{SeenDatastore, SeenDisk, SeenVm},
+    window::Window,
+};
 
 /// Campaigns in a row in which a VM has failed, after which it is set aside.
 const MOST_FAILED: u32 = 2;
@@ -40,47 +34,68 @@ pub struct Wishes {
     pub window_weeks: u16,
     /// VMs that have failed in two campaigns running take part all the same.
     pub include_set_aside: bool,
+    /// VMs that were named: none of them is spared.
+    pub named: BTreeSet<String>,
 }
 
 /// What is known here beside the VMs.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
-    /// This host's id.
-    pub host: &'a str,
-    /// When the VMs were looked at.
+    /// When the VMs were looked at, or their hosts' word was read.
     pub now: Timestamp,
-    /// What datastores are called.
-    pub datastores: &'a DatastoreNames,
     /// What the store remembers of VMs; nothing where there is no store yet.
     pub remembered: &'a [VmRow],
+    /// VMs that the store or the controller run in.
+    pub spared: &'a [Spared],
 }
 
-/// A VM with what was seen of it.
-pub type Seen = (Vm, Result<Look, Trouble>);
+/// A host and its VMs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HostView {
+    /// Its machine id, what it is called and when it was so.
+    pub host: PlanHost,
+    /// Where its images lie.
+    pub datastores: Vec<SeenDatastore>,
+    /// The VMs that a person means.
+    pub vms: Vec<SeenVm>,
+    /// Its other VMs: who shares an image with one of them matters all the same.
+    pub beside: Vec<SeenVm>,
+}
 
-/// Makes the plan. `excluded` were not looked at.
-pub fn build(seen: &[Seen], excluded: &[Vm], wishes: &Wishes, known: &Known<'_>) -> Plan {
-    let mut left_out: Vec<LeftOut> = Vec::new();
+/// Makes the plan. `left_out` is who was never asked about: what is excluded, and what hosts cannot answer for. `is_fleet`:
+/// of all hosts that published, else of this one.
+pub fn build(
+    hosts: &[HostView],
+    is_fleet: bool,
+    mut left_out: Vec<LeftOut>,
+    wishes: &Wishes,
+    known: &Known<'_>,
+) -> Plan {
     let mut taken: Vec<(PlanVm, u128)> = Vec::new();
     let mut datastores: BTreeMap<String, PlanDatastore> = BTreeMap::new();
-    for (vm, result) in seen {
-        match take(vm, result, wishes, known) {
-            Ok((planned, look)) => {
-                let gains: Vec<Gain> = look.disks.iter().map(|disk| gain(look, disk)).collect();
-                for disk in &look.disks {
-                    add_datastore(&mut datastores, look, disk, known.datastores);
+    let shared = Shared::of(hosts);
+    for view in hosts {
+        let sight = Sight { view, shared: &shared, wishes, known };
+        for vm in &view.vms {
+            match sight.take(vm) {
+                Ok(planned) => {
+                    let gains: Vec<Gain> = vm.going().map(|disk| sight.gain(disk)).collect();
+                    vm.disks.iter().for_each(|disk| sight.add_datastore(&mut datastores, disk));
+                    taken.push((planned, order::benefit(&gains)));
                 }
-                taken.push((planned, order::benefit(&gains)));
+                Err(why) => left_out.push(why),
             }
-            Err(why) => left_out.push(why),
         }
     }
-    left_out.extend(excluded.iter().map(|vm| left(vm, Reason::Excluded, "--exclude says so")));
-    left_out.sort_by(|one, other| (one.reason, &one.name).cmp(&(other.reason, &other.name)));
+    left_out.sort_by(|one, other| {
+        (one.reason, &one.name, &one.host).cmp(&(other.reason, &other.name, &other.host))
+    });
+    // Equal names are in the order of their hosts.
     order::by_benefit(&mut taken, |(_, benefit)| *benefit, |(vm, _)| &vm.name);
     Plan {
         name: wishes.name.clone(),
-        host: known.host.to_owned(),
+        hosts: hosts.iter().map(|view| view.host.clone()).collect(),
+        is_fleet,
         surveyed: known.now,
         limits: wishes.limits.clone(),
         windows: wishes.windows.clone(),
@@ -91,228 +106,98 @@ pub fn build(seen: &[Seen], excluded: &[Vm], wishes: &Wishes, known: &Known<'_>)
     }
 }
 
-/// Adds a disk to what its datastore is expected to gain.
-fn add_datastore(
-    datastores: &mut BTreeMap<String, PlanDatastore>,
-    look: &Look,
-    disk: &DiskLook,
-    names: &DatastoreNames,
-) {
-    let Some(store) = disk.datastore() else { return };
-    let name = names.of(store);
-    let known = datastores.entry(name.clone()).or_insert_with(|| PlanDatastore {
-        name,
-        path: store.path.display().to_string(),
-        size_bytes: store.size_bytes,
-        free_bytes: store.free_bytes,
-        expected_bytes: 0,
-    });
-    if let (Some(slack), Standing::Goes) = (look.slack(disk), standing(look, disk)) {
-        known.expected_bytes = known.expected_bytes.saturating_add(slack.min_bytes);
-    }
+/// One host, with all that its VMs are judged by.
+struct Sight<'a> {
+    view: &'a HostView,
+    shared: &'a Shared,
+    wishes: &'a Wishes,
+    known: &'a Known<'a>,
 }
 
-fn left(vm: &Vm, reason: Reason, text: impl Into<String>) -> LeftOut {
-    LeftOut { name: vm.name.clone(), reason, text: text.into(), paste: None }
-}
-
-/// A VM's place in the plan, or why it has none.
-fn take<'s>(
-    vm: &Vm,
-    result: &'s Result<Look, Trouble>,
-    wishes: &Wishes,
-    known: &Known<'_>,
-) -> Result<(PlanVm, &'s Look), LeftOut> {
-    let look = result.as_ref().map_err(|trouble| no_answer(vm, trouble))?;
-    let remembered = remembered(vm, known);
-    if let Some(row) =
-        remembered.filter(|row| row.failed_in_a_row >= MOST_FAILED && !wishes.include_set_aside)
-    {
-        let text = format!("it has failed in {} campaigns in a row", row.failed_in_a_row);
-        let mut out = left(vm, Reason::SetAside, text);
-        out.paste = command("doctor", vm, "");
-        return Err(out);
+impl Sight<'_> {
+    /// A VM's place in the plan, or why it has none.
+    fn take(&self, vm: &SeenVm) -> Result<PlanVm, LeftOut> {
+        let host = &self.view.host.id;
+        let left =
+            |reason, text, paste| LeftOut { name: vm.name.clone(), host: host.clone(), reason, text, paste };
+        let remembered = self.remembered(vm);
+        let failed = remembered.map_or(0, |row| row.failed_in_a_row);
+        if failed >= MOST_FAILED && !self.wishes.include_set_aside {
+            let doctor = shlex::try_quote(&vm.name).ok().map(|name| format!("trimtab doctor {name}"));
+            let text = format!("it has failed in {failed} campaigns in a row");
+            return Err(left(Reason::SetAside, text, doctor));
+        }
+        if let Some(out) = &vm.out {
+            return Err(left(out.reason, out.text.clone(), out.paste.clone()));
+        }
+        if let Some(text) = self.shared.with_others(self.view, vm) {
+            return Err(left(Reason::Guarded, text, None));
+        }
+        let is_named = self.wishes.named.contains(&vm.name);
+        if let Some(why) = why_spared(self.known.spared, vm).filter(|_| !is_named) {
+            return Err(left(Reason::Spared, format!("{why}; name it to have it trimmed"), None));
+        }
+        let slacks = || vm.going().map(|disk| disk.slack);
+        Ok(PlanVm {
+            name: vm.name.clone(),
+            host: host.clone(),
+            uuid: vm.uuid.clone(),
+            expected_bytes: slacks().flatten().map(|slack| slack.min_bytes).fold(0, u64::saturating_add),
+            at_most_bytes: slacks()
+                .map(|slack| slack.map(|slack| slack.max_bytes))
+                .try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?))),
+            first: remembered.is_none_or(|row| row.proven.is_none()),
+            notes: vm.notes.clone(),
+            disks: planned_disks(vm),
+            line: 0,
+        })
     }
-    match &look.guest {
-        // It may go on by the time of its turn, and the host's side says what is in the way all the same.
-        Err(trouble) if trouble.kind == Kind::VmPaused => {}
-        Err(trouble) => return Err(no_answer(vm, trouble)),
-        Ok(_) => {}
-    }
-    let disks: Vec<(&DiskLook, Standing)> =
-        look.disks.iter().map(|disk| (disk, standing(look, disk))).collect();
-    let goes: Vec<&DiskLook> = disks
-        .iter()
-        .filter(|(_, standing)| matches!(standing, Standing::Goes))
-        .map(|(disk, _)| *disk)
-        .collect();
-    if goes.is_empty() {
-        return Err(nothing_goes(vm, look, &disks));
-    }
-    if goes.iter().all(|disk| has_nothing_to_free(look, disk)) {
-        return Err(left(vm, Reason::NothingToFree, little_to_free(look, &goes)));
-    }
-    let slacks = || goes.iter().map(|disk| look.slack(disk));
-    let mut notes: Vec<String> =
-        disks.iter().filter_map(|(disk, standing)| standing.note(&name(look, disk))).collect();
-    notes.extend(look.guest.as_ref().err().map(|trouble| trouble.text.clone()));
-    let planned = PlanVm {
-        name: vm.name.clone(),
-        uuid: uuid(vm),
-        expected_bytes: slacks().flatten().map(|slack| slack.min_bytes).fold(0, u64::saturating_add),
-        at_most_bytes: slacks()
-            .map(|slack| slack.map(|slack| slack.max_bytes))
-            .try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?))),
-        first: remembered.is_none_or(|row| row.proven.is_none()),
-        notes,
-        disks: look.disks.iter().filter_map(|disk| planned_disk(disk, known.datastores)).collect(),
-        line: 0,
-    };
-    Ok((planned, look))
-}
 
-/// Why a plan would leave this VM out by what its host says of its disks; `None`: at least one would be trimmed. Its guest
-/// need not have been asked.
-pub fn in_the_way(vm: &Vm, look: &Look) -> Option<LeftOut> {
-    let disks: Vec<(&DiskLook, Standing)> =
-        look.disks.iter().map(|disk| (disk, standing(look, disk))).collect();
-    let goes = disks.iter().any(|(_, standing)| matches!(standing, Standing::Goes));
-    (!goes).then(|| nothing_goes(vm, look, &disks))
-}
+    /// By its uuid it is known again wherever it runs.
+    fn remembered(&self, vm: &SeenVm) -> Option<&VmRow> {
+        let key = VmKey { host: self.view.host.id.clone(), name: vm.name.clone(), uuid: vm.uuid.clone() };
+        self.known.remembered.iter().find(|row| match &key.uuid {
+            Some(_) => row.vm.uuid == key.uuid,
+            None => row.vm == key,
+        })
+    }
 
-/// What stands before a disk.
-enum Standing<'a> {
-    /// Nothing that will not pass by itself.
-    Goes,
-    /// Its image is none of this host's, or could not be read.
-    NoImage(&'a str),
-    /// A guard.
-    Guarded(String),
-    /// A layer cuts.
-    Cut(Finding),
-}
+    fn datastore(&self, disk: &SeenDisk) -> Option<&SeenDatastore> {
+        let name = disk.image.as_ref()?.datastore.as_ref()?;
+        self.view.datastores.iter().find(|store| store.name == *name)
+    }
 
-impl Standing<'_> {
-    fn text(&self) -> Option<String> {
-        match self {
-            Self::Goes => None,
-            Self::NoImage(why) => Some((*why).to_owned()),
-            Self::Guarded(why) => Some(why.clone()),
-            Self::Cut(cut) => Some(format!("{}: {}", cut.layer.as_str(), cut.text)),
+    fn gain(&self, disk: &SeenDisk) -> Gain {
+        let Some(slack) = disk.slack else { return Gain::default() };
+        let store = self.datastore(disk);
+        let half = |bytes: u64| bytes.checked_div(2).unwrap_or(0);
+        Gain {
+            // The middle of the interval.
+            slack_bytes: half(slack.min_bytes).saturating_add(half(slack.max_bytes)),
+            size_bytes: store.map_or(0, |store| store.size_bytes),
+            free_bytes: store.map_or(0, |store| store.free_bytes),
         }
     }
 
-    fn note(&self, disk: &str) -> Option<String> {
-        Some(format!("{disk} stays as it is: {}", self.text()?))
+    /// Adds a disk to what its datastore is expected to gain. Several hosts may have the datastore: it is there once.
+    fn add_datastore(&self, datastores: &mut BTreeMap<String, PlanDatastore>, disk: &SeenDisk) {
+        let Some(store) = self.datastore(disk) else { return };
+        let known = datastores.entry(store.name.clone()).or_insert_with(|| PlanDatastore {
+            name: store.name.clone(),
+            path: store.path.clone(),
+            size_bytes: store.size_bytes,
+            free_bytes: store.free_bytes,
+            expected_bytes: 0,
+        });
+        if let Some(slack) = disk.slack.filter(|_| disk.goes) {
+            known.expected_bytes = known.expected_bytes.saturating_add(slack.min_bytes);
+        }
     }
 }
 
-fn standing<'a>(look: &Look, disk: &'a DiskLook) -> Standing<'a> {
-    if let Some(trouble) = &disk.image_trouble {
-        return Standing::NoImage(&trouble.text);
-    }
-    if disk.image.is_none() {
-        return Standing::NoImage("its image is not a file or device of this host");
-    }
-    let guard = layers::guard(&look.facts(disk), &[]).filter(|guard| !guard.passes_by_itself);
-    if let Some(guard) = guard {
-        return Standing::Guarded(format!("{}: {}", guard.layer.as_str(), guard.text));
-    }
-    match layers::known_cut(&look.findings(disk)) {
-        Some(cut) => Standing::Cut(cut.clone()),
-        None => Standing::Goes,
-    }
-}
-
-/// A VM all of whose disks are held back: the reason that can be mended first.
-fn nothing_goes(vm: &Vm, look: &Look, disks: &[(&DiskLook, Standing<'_>)]) -> LeftOut {
-    let find = |is: fn(&Standing<'_>) -> bool| disks.iter().find(|(_, standing)| is(standing));
-    let cut = find(|standing| matches!(standing, Standing::Cut(_))).map(|found| (Reason::Cut, found));
-    let guarded =
-        || find(|standing| matches!(standing, Standing::Guarded(_))).map(|found| (Reason::Guarded, found));
-    let unread = || disks.first().map(|found| (Reason::NoImage, found));
-    let Some((reason, (disk, standing))) = cut.or_else(guarded).or_else(unread) else {
-        return left(vm, Reason::NoImage, "it has no disk");
-    };
-    let mut out = left(vm, reason, format!("{}: {}", name(look, disk), standing.text().unwrap_or_default()));
-    let mends =
-        matches!(standing, Standing::Cut(cut) if cut.layer == layers::Layer::Drive && vm.domain.is_some());
-    out.paste = command("doctor", vm, if mends { " --fix" } else { "" });
-    out
-}
-
-fn no_answer(vm: &Vm, trouble: &Trouble) -> LeftOut {
-    let reason = match trouble.kind {
-        Kind::VmOff => Reason::Off,
-        Kind::NoAgent | Kind::NoLink => Reason::NoAgent,
-        _ => Reason::NoAnswer,
-    };
-    let mut out = left(vm, reason, trouble.text.clone());
-    if reason != Reason::Off {
-        out.paste = command("doctor", vm, "");
-    }
-    out
-}
-
-/// A line to paste; none where the name cannot stand in one.
-fn command(verb: &str, vm: &Vm, options: &str) -> Option<String> {
-    Some(format!("trimtab {verb} {}{options}", shlex::try_quote(&vm.name).ok()?))
-}
-
-/// "76.0 MiB are allocated, and its guest uses 63.1 MiB".
-fn little_to_free(look: &Look, disks: &[&DiskLook]) -> String {
-    let sum = |bytes: &dyn Fn(&DiskLook) -> Option<u64>| {
-        size(disks.iter().filter_map(|disk| bytes(disk)).fold(0, u64::saturating_add))
-    };
-    let allocated = sum(&|disk| disk.image.as_ref()?.allocated_bytes());
-    let used = sum(&|disk| look.used_bytes(disk));
-    format!("{allocated} are allocated, and its guest uses {used}")
-}
-
-fn has_nothing_to_free(look: &Look, disk: &DiskLook) -> bool {
-    let allocated = disk.image.as_ref().and_then(|image| image.allocated_bytes()).unwrap_or(0);
-    let noise = NOISE_BYTES.max(allocated.checked_div(100).unwrap_or(0));
-    look.slack(disk).is_some_and(|slack| slack.max_bytes < noise)
-}
-
-fn gain(look: &Look, disk: &DiskLook) -> Gain {
-    let Some(slack) = look.slack(disk).filter(|_| matches!(standing(look, disk), Standing::Goes)) else {
-        return Gain::default();
-    };
-    let store = disk.datastore();
-    let half = |bytes: u64| bytes.checked_div(2).unwrap_or(0);
-    Gain {
-        // The middle of the interval.
-        slack_bytes: half(slack.min_bytes).saturating_add(half(slack.max_bytes)),
-        size_bytes: store.map_or(0, |store| store.size_bytes),
-        free_bytes: store.map_or(0, |store| store.free_bytes),
-    }
-}
-
-/// A disk as a plan has it; `None` where it has no image on this host that can be read.
-pub fn planned_disk(disk: &DiskLook, names: &DatastoreNames) -> Option<PlanDisk> {
-    Some(PlanDisk {
-        image: disk.host.image.as_ref()?.path.display().to_string(),
-        inode: disk.image.as_ref()?.allocation.file.1,
-        datastore: disk.datastore().map(|store| names.of(store)),
-    })
-}
-
-fn remembered<'a>(vm: &Vm, known: &Known<'a>) -> Option<&'a VmRow> {
-    let uuid = uuid(vm);
-    known
-        .remembered
-        .iter()
-        .find(|row| row.vm.host == known.host && row.vm.name == vm.name && row.vm.uuid == uuid)
-}
-
-fn uuid(vm: &Vm) -> Option<String> {
-    vm.domain.as_ref().map(|domain| domain.id.uuid.clone())
-}
-
-/// The guest's name of a disk, or the host's.
-fn name(look: &Look, disk: &DiskLook) -> String {
-    look.guest_disk(disk).map_or(disk.host.name(), |device| &device.name).to_owned()
+/// A VM's disks with an image that can be read.
+pub fn planned_disks(vm: &SeenVm) -> Vec<PlanDisk> {
+    vm.disks.iter().filter_map(|disk| disk.image.as_ref()).map(PlanDisk::from).collect()
 }
 
 #[cfg(test)]

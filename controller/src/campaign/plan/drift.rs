@@ -7,20 +7,25 @@
 
 use std::collections::BTreeSet;
 
-use super::{LeftOut, Plan, PlanDisk, PlanVm};
-use crate::model::trouble::{Kind, Trouble};
+use super::{Plan, PlanDisk, PlanVm};
+use crate::{
+    campaign::seen::Out,
+    model::trouble::{Kind, Trouble},
+};
 
 /// A VM as it is now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
     /// As the inventory has it.
     pub name: String,
+    /// Its host's machine id.
+    pub host: String,
     /// libvirt's.
     pub uuid: Option<String>,
-    /// Its disks with an image on this host; or why they could not be read.
-    pub disks: Result<Vec<PlanDisk>, Trouble>,
+    /// Its disks with an image on its host, `None` where nobody has looked at them; or why they could not be read.
+    pub disks: Result<Option<Vec<PlanDisk>>, Trouble>,
     /// Why a plan of now would leave it out.
-    pub left_out: Option<LeftOut>,
+    pub left_out: Option<Out>,
 }
 
 /// One thing that is different.
@@ -38,9 +43,14 @@ pub struct Drift {
 pub fn drift(plan: &Plan, found: &[Found]) -> Vec<Drift> {
     let mut all = Vec::new();
     for vm in &plan.vms {
-        let now = found.iter().find(|now| now.name == vm.name);
+        let now = found.iter().find(|now| now.name == vm.name && now.host == vm.host);
+        let elsewhere =
+            || found.iter().find(|now| now.uuid.is_some() && now.uuid == vm.uuid && now.host != vm.host);
         let texts = match now {
-            None => vec!["no VM of this name is known here".to_owned()],
+            None => vec![match elsewhere() {
+                Some(now) => format!("it is on host {} now, called {}", now.host, now.name),
+                None => "no VM of this name is known here".to_owned(),
+            }],
             Some(now) => of_vm(vm, now),
         };
         all.extend(texts.into_iter().map(|text| Drift { vm: vm.name.clone(), line: vm.line, text }));
@@ -58,7 +68,8 @@ fn of_vm(vm: &PlanVm, now: &Found) -> Vec<String> {
         )];
     }
     let disks = match &now.disks {
-        Ok(disks) => disks,
+        Ok(Some(disks)) => disks,
+        Ok(None) => return Vec::new(),
         Err(trouble) => return vec![format!("its disks could not be read: {}", trouble.text)],
     };
     let mut texts = Vec::new();
@@ -105,14 +116,15 @@ pub fn refusal(path: &std::path::Path, drift: &[Drift]) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::plan::samples;
+    use crate::campaign::plan::{Reason, samples};
 
     /// The host as the sample's plan says.
     fn unchanged() -> Vec<Found> {
         let found = |vm: &PlanVm| Found {
             name: vm.name.clone(),
+            host: vm.host.clone(),
             uuid: vm.uuid.clone(),
-            disks: Ok(vm.disks.clone()),
+            disks: Ok(Some(vm.disks.clone())),
             left_out: None,
         };
         samples::plan().vms.iter().map(found).collect()
@@ -122,7 +134,13 @@ mod tests {
     fn a_host_that_has_not_changed() {
         let mut host = unchanged();
         assert_eq!(drift(&samples::plan(), &host), []);
-        host.push(Found { name: "new".into(), uuid: None, disks: Ok(Vec::new()), left_out: None });
+        host.push(Found {
+            name: "new".into(),
+            host: samples::HOST.into(),
+            uuid: None,
+            disks: Ok(None),
+            left_out: None,
+        });
         host.reverse();
         assert_eq!(drift(&samples::plan(), &host), [], "other VMs and their order do not matter");
     }
@@ -131,10 +149,11 @@ mod tests {
     fn every_change_is_told() {
         type Change = fn(&mut Vec<Found>);
         fn disk(found: &mut [Found]) -> &mut PlanDisk {
-            &mut found[0].disks.as_mut().unwrap()[0]
+            &mut found[0].disks.as_mut().unwrap().as_mut().unwrap()[0]
         }
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 10] = [
             (|found| drop(found.remove(0)), "no VM of this name"),
+            (|found| found[0].host = "node2".into(), "it is on host node2 now, called web-1"),
             (
                 |found| found[0].uuid = Some("u2".into()),
                 "another VM has this name now: uuid u2, not uuid-of-web-1",
@@ -147,9 +166,12 @@ mod tests {
                 |found| found[0].disks = Err(Trouble::new(Kind::NoQmp, "nobody answers")),
                 "could not be read: nobody answers",
             ),
-            (|found| found[0].disks.as_mut().unwrap().clear(), "/guests/web-1.img is gone"),
+            (|found| found[0].disks = Ok(Some(Vec::new())), "/guests/web-1.img is gone"),
             (
-                |found| found[0].left_out = Some(samples::plan().left_out[0].clone()),
+                |found| {
+                    let text = "vda: drive: no discard= on this disk".into();
+                    found[0].left_out = Some(Out { reason: Reason::Cut, text, paste: None });
+                },
                 "it would be left out now, cut: vda: drive: no discard=",
             ),
         ];

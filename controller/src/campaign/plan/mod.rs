@@ -2,14 +2,19 @@
 //! person reads and edits; nothing is trimmed by it until it is applied.
 //!
 //! ```text
-//! survey ──build──> Plan ──write──> plan.toml ──(a person)──> read ──> Plan ──drift: is the host still so?──> NewCampaign
+//! look ──assess──> SeenVm ──build──> Plan ──write──> plan.toml ──(a person)──> read ──> Plan ──drift: still so?──> NewCampaign
+//!                    └─ published by each host of a fleet ─┘
 //! ```
 //!
-//! Everything here is pure: looking at the host is the caller's.
+//! Everything here is pure: looking at the host, and reading what hosts published, is the caller's.
 
+pub mod assess;
 pub mod build;
 pub mod drift;
+pub mod published;
 pub mod read;
+mod shared;
+pub mod spared;
 pub mod write;
 
 use jiff::Timestamp;
@@ -18,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     limits::Limits,
     run::{NewRun, VmKey},
+    seen::SeenImage,
     store::NewCampaign,
     window::{self, Window},
 };
@@ -30,9 +36,11 @@ pub const SCHEMA: &str = "trimtab.plan/1";
 pub struct Plan {
     /// What the campaign is called.
     pub name: String,
-    /// The machine id of the host whose VMs these are.
-    pub host: String,
-    /// When they were looked at.
+    /// The hosts whose VMs these are.
+    pub hosts: Vec<PlanHost>,
+    /// It is of all hosts that had published what they have; else of the one that it was made on.
+    pub is_fleet: bool,
+    /// When they were looked at, or their hosts' word was read.
     pub surveyed: Timestamp,
     /// What the campaign may do.
     pub limits: Limits,
@@ -46,6 +54,17 @@ pub struct Plan {
     pub vms: Vec<PlanVm>,
     /// Who not. Only to be read: applying a plan looks at none of it.
     pub left_out: Vec<LeftOut>,
+}
+
+/// A host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PlanHost {
+    /// Its machine id.
+    pub id: String,
+    /// As people call it.
+    pub name: String,
+    /// When it said last that its VMs are as the plan says.
+    pub published: Timestamp,
 }
 
 /// A datastore, as it was.
@@ -68,6 +87,8 @@ pub struct PlanDatastore {
 pub struct PlanVm {
     /// As the inventory has it.
     pub name: String,
+    /// The machine id of its host.
+    pub host: String,
     /// libvirt's, where it is a domain.
     pub uuid: Option<String>,
     /// What a trim gives back at least, in bytes.
@@ -101,6 +122,8 @@ pub struct PlanDisk {
 pub struct LeftOut {
     /// As the inventory has it.
     pub name: String,
+    /// The machine id of its host.
+    pub host: String,
     /// Why.
     pub reason: Reason,
     /// One line. May hold a guest's text.
@@ -129,6 +152,12 @@ pub enum Reason {
     NoAnswer,
     /// It has failed in two campaigns running.
     SetAside,
+    /// The store's database runs in it, or trimtab itself.
+    Spared,
+    /// Its host was not heard for longer than a lease.
+    HostSilent,
+    /// Another host published it first, and has not released it.
+    Claimed,
     /// `--exclude` says so.
     Excluded,
 }
@@ -145,6 +174,9 @@ impl Reason {
             Self::NoAgent => "no agent",
             Self::NoAnswer => "no answer",
             Self::SetAside => "set aside",
+            Self::Spared => "spared",
+            Self::HostSilent => "host silent",
+            Self::Claimed => "claimed by two hosts",
             Self::Excluded => "excluded",
         }
     }
@@ -169,22 +201,34 @@ impl Plan {
             plan: text.to_owned(),
             limits: self.limits.clone(),
             windows: window::expand(&self.windows, now, self.window_weeks),
-            runs: (0..).zip(&self.vms).map(|(position, vm)| self.run(position, vm)).collect(),
+            runs: (0..).zip(&self.vms).map(|(position, vm)| vm.run(position)).collect(),
         }
     }
 
-    fn run(&self, position: u32, vm: &PlanVm) -> NewRun {
-        NewRun {
-            vm: VmKey { host: self.host.clone(), name: vm.name.clone(), uuid: vm.uuid.clone() },
-            datastores: vm.datastores(),
-            position,
-            expected_bytes: vm.expected_bytes,
-            is_first: vm.first,
-        }
+    /// What people call a host.
+    pub fn host_name<'a>(&'a self, id: &'a str) -> &'a str {
+        let named = self.hosts.iter().find(|host| host.id == id && !host.name.is_empty());
+        named.map_or(id, |host| &host.name)
+    }
+}
+
+impl From<&SeenImage> for PlanDisk {
+    fn from(image: &SeenImage) -> Self {
+        Self { image: image.path.clone(), inode: image.inode, datastore: image.datastore.clone() }
     }
 }
 
 impl PlanVm {
+    fn run(&self, position: u32) -> NewRun {
+        NewRun {
+            vm: VmKey { host: self.host.clone(), name: self.name.clone(), uuid: self.uuid.clone() },
+            datastores: self.datastores(),
+            position,
+            expected_bytes: self.expected_bytes,
+            is_first: self.first,
+        }
+    }
+
     /// Where its images lie, each datastore once.
     pub fn datastores(&self) -> Vec<String> {
         let mut names: Vec<String> = self.disks.iter().filter_map(|disk| disk.datastore.clone()).collect();

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::IgnoredAny};
 use toml::Spanned;
 
-use super::{Plan, PlanDatastore, PlanDisk, PlanVm, SCHEMA};
+use super::{Plan, PlanDatastore, PlanDisk, PlanHost, PlanVm, SCHEMA};
 use crate::{
     campaign::{
         limits::Limits,
@@ -32,12 +32,16 @@ struct PlanTable {
     #[serde(rename = "schema")]
     _schema: IgnoredAny,
     name: Spanned<String>,
-    host: String,
+    /// Of a plan of one host.
+    host: Option<Spanned<String>>,
     surveyed: Timestamp,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
     windows: WindowsTable,
+    /// Of a plan of a fleet.
+    #[serde(default)]
+    hosts: Vec<HostTable>,
     #[serde(default)]
     datastore: Vec<DatastoreTable>,
     #[serde(default)]
@@ -67,8 +71,17 @@ struct DatastoreTable {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct HostTable {
+    id: Spanned<String>,
+    name: String,
+    published: Timestamp,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct VmTable {
     name: Spanned<String>,
+    host: Option<Spanned<String>>,
     uuid: Option<String>,
     expected_bytes: u64,
     at_most_bytes: Option<u64>,
@@ -101,7 +114,7 @@ struct LimitPlaces {
     retries: Option<Spanned<u32>>,
 }
 
-/// Reads a plan. `gates` are those that trimtab.toml defines.
+/// Reads a plan. `gates` are those that trimtab.toml defines on each host of it.
 ///
 /// # Errors
 /// `config`, with file, line and key.
@@ -115,9 +128,12 @@ pub fn read(path: &Path, text: &str, gates: &BTreeSet<&str>) -> Result<Plan, Tro
     let known = datastores(file, &table.datastore)?;
     check_limits(file, gates, &known)?;
     let window_weeks = weeks(file, &table.windows)?;
+    let is_fleet = table.host.is_none();
+    let hosts = hosts(file, table.host.as_ref(), table.hosts, table.surveyed)?;
     let mut vms: Vec<PlanVm> = Vec::new();
     for one in table.vm {
-        let vm = vm(file, one, &known, &vms)?;
+        let host = host(file, &one, &hosts, is_fleet)?;
+        let vm = vm(file, one, host, &known, &vms)?;
         vms.push(vm);
     }
     if vms.is_empty() {
@@ -126,7 +142,8 @@ pub fn read(path: &Path, text: &str, gates: &BTreeSet<&str>) -> Result<Plan, Tro
     }
     Ok(Plan {
         name: table.name.into_inner(),
-        host: table.host,
+        hosts,
+        is_fleet,
         surveyed: table.surveyed,
         limits: table.limits,
         windows: table.windows.weekly,
@@ -168,6 +185,46 @@ fn check_schema(file: TomlText<'_>) -> Result<(), Trouble> {
     }
 }
 
+/// The plan's hosts: the one, or each of a fleet's.
+fn hosts(
+    file: TomlText<'_>,
+    one: Option<&Spanned<String>>,
+    tables: Vec<HostTable>,
+    surveyed: Timestamp,
+) -> Result<Vec<PlanHost>, Trouble> {
+    if let Some(id) = one {
+        return match tables.is_empty() {
+            true => Ok(vec![PlanHost { id: id.get_ref().clone(), name: String::new(), published: surveyed }]),
+            false => Err(file.error(id, "host", "a plan is of one host, or it has [[hosts]]")),
+        };
+    }
+    let mut hosts: Vec<PlanHost> = Vec::new();
+    for table in tables {
+        if hosts.iter().any(|host| host.id == *table.id.get_ref()) {
+            return Err(file.error(&table.id, "id", "this host stands here a second time"));
+        }
+        hosts.push(PlanHost { id: table.id.into_inner(), name: table.name, published: table.published });
+    }
+    match hosts.is_empty() {
+        true => Err(Trouble::new(
+            Kind::Config,
+            format!("{}: says of no host: it has neither host nor [[hosts]]", file.path.display()),
+        )
+        .hint("trimtab campaign plan -o plan.toml writes a whole one")),
+        false => Ok(hosts),
+    }
+}
+
+/// Which of the plan's hosts a VM is on.
+fn host(file: TomlText<'_>, vm: &VmTable, hosts: &[PlanHost], is_fleet: bool) -> Result<String, Trouble> {
+    match (&vm.host, hosts) {
+        (Some(id), _) if hosts.iter().any(|host| host.id == *id.get_ref()) => Ok(id.get_ref().clone()),
+        (Some(id), _) => Err(file.error(id, "host", "this plan has no host of that machine id")),
+        (None, [one]) if !is_fleet => Ok(one.id.clone()),
+        (None, _) => Err(file.error(&vm.name, "host", format_args!("{:?} has none", vm.name.get_ref()))),
+    }
+}
+
 fn datastores<'t>(file: TomlText<'_>, tables: &'t [DatastoreTable]) -> Result<BTreeSet<&'t str>, Trouble> {
     let mut known = BTreeSet::new();
     for table in tables {
@@ -187,7 +244,8 @@ fn check_limits(
     let places: Places = file.parse()?;
     let limits = places.limits;
     if let Some(unknown) = limits.gates.iter().find(|gate| !gates.contains(gate.get_ref().as_str())) {
-        let what = format!("no [[gate]] of trimtab.toml on this host is called {:?}", unknown.get_ref());
+        let what =
+            format!("no [[gate]] of trimtab.toml on each of the hosts is called {:?}", unknown.get_ref());
         return Err(file.error(unknown, "gates", what).hint(match gates.is_empty() {
             true => "it defines none".to_owned(),
             false => format!("it defines {}", gates.iter().copied().collect::<Vec<_>>().join(", ")),
@@ -227,12 +285,13 @@ fn weeks(file: TomlText<'_>, windows: &WindowsTable) -> Result<u16, Trouble> {
 fn vm(
     file: TomlText<'_>,
     table: VmTable,
+    host: String,
     datastores: &BTreeSet<&str>,
     before: &[PlanVm],
 ) -> Result<PlanVm, Trouble> {
     let name = table.name.get_ref().clone();
     let line = file.line_at(table.name.span().start);
-    if let Some(first) = before.iter().find(|vm| vm.name == name) {
+    if let Some(first) = before.iter().find(|vm| vm.name == name && vm.host == host) {
         let what = format!("{name:?} stands here a second time, after line {}", first.line);
         return Err(file.error(&table.name, "name", what));
     }
@@ -252,6 +311,7 @@ fn vm(
     }
     Ok(PlanVm {
         name,
+        host,
         uuid: table.uuid,
         expected_bytes: table.expected_bytes,
         at_most_bytes: table.at_most_bytes,

@@ -1,13 +1,16 @@
 //! A plan as the tests of this folder vary it.
 
-use super::{LeftOut, Plan, PlanDatastore, PlanDisk, PlanVm, Reason};
+use super::{LeftOut, Plan, PlanDatastore, PlanDisk, PlanHost, PlanVm, Reason};
 use crate::campaign::limits::Limits;
 
 const GIB: u64 = 1 << 30;
 
+pub(crate) const HOST: &str = "0123456789abcdef0123456789abcdef";
+
 pub(crate) fn vm(name: &str, image: &str, datastore: &str) -> PlanVm {
     PlanVm {
         name: name.into(),
+        host: HOST.into(),
         uuid: Some(format!("uuid-of-{name}")),
         expected_bytes: 19 * GIB,
         at_most_bytes: Some(20 * GIB),
@@ -27,7 +30,8 @@ pub(crate) fn plan() -> Plan {
     db.disks.push(PlanDisk { image: "/dev/vg0/db".into(), inode: 8, datastore: None });
     Plan {
         name: "nightly".into(),
-        host: "0123456789abcdef0123456789abcdef".into(),
+        hosts: vec![host(HOST, "node1")],
+        is_fleet: false,
         surveyed: "2026-11-22T22:00:00Z".parse().unwrap(),
         limits: Limits { gates: vec!["ceph".into()], ..Limits::default() },
         windows: vec!["Mon-Fri 22:00-05:00 Europe/Berlin".parse().unwrap()],
@@ -43,11 +47,35 @@ pub(crate) fn plan() -> Plan {
         left_out: vec![
             LeftOut {
                 name: "build-2".into(),
+                host: HOST.into(),
                 reason: Reason::Cut,
                 text: "vda: drive: no discard= on this disk".into(),
                 paste: Some("trimtab doctor build-2 --fix".into()),
             },
-            LeftOut { name: "old-7".into(), reason: Reason::Off, text: "the VM is off".into(), paste: None },
+            LeftOut {
+                name: "old-7".into(),
+                host: HOST.into(),
+                reason: Reason::Off,
+                text: "the VM is off".into(),
+                paste: None,
+            },
         ],
     }
+}
+
+pub(crate) fn host(id: &str, name: &str) -> PlanHost {
+    PlanHost { id: id.into(), name: name.into(), published: "2026-11-22T22:00:00Z".parse().unwrap() }
+}
+
+/// The same over two hosts, each of which has a VM called web-1.
+pub(crate) fn fleet() -> Plan {
+    let mut plan = plan();
+    plan.is_fleet = true;
+    plan.hosts.push(host("fedcba9876543210fedcba9876543210", "node2"));
+    let mut other = vm("web-1", "/guests/web-1.img", "ext4:uuid@host");
+    other.host = plan.hosts[1].id.clone();
+    other.uuid = Some("another".into());
+    plan.vms.push(other);
+    plan.left_out[1].host = plan.hosts[1].id.clone();
+    plan
 }

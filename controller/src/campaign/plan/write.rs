@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use trimtab_proto::words::Word;
 
-use super::{LeftOut, Plan, PlanDatastore, PlanVm, SCHEMA};
+use super::{LeftOut, Plan, PlanDatastore, PlanHost, PlanVm, SCHEMA};
 use crate::{campaign::limits::Share, guest::text::safe, layers::words::size as iec};
 
 /// The file.
@@ -14,9 +14,10 @@ pub fn text(plan: &Plan) -> String {
     let _ = head(&mut out, plan)
         .and_then(|()| limits(&mut out, plan))
         .and_then(|()| windows(&mut out, plan))
+        .and_then(|()| hosts(&mut out, plan))
         .and_then(|()| plan.datastores.iter().try_for_each(|one| datastore(&mut out, one)))
         .and_then(|()| vms(&mut out, plan))
-        .and_then(|()| left_out(&mut out, &plan.left_out));
+        .and_then(|()| left_out(&mut out, plan));
     out
 }
 
@@ -38,11 +39,14 @@ fn head(out: &mut String, plan: &Plan) -> std::fmt::Result {
         "# A plan of `trimtab campaign plan`. Nothing has been trimmed. Read it, change what you like, then"
     )?;
     writeln!(out, "#   trimtab campaign apply FILE")?;
-    writeln!(out, "# which refuses it if the host has changed meanwhile. Sizes are in bytes.")?;
+    let changed = if plan.is_fleet { "a host has" } else { "the host has" };
+    writeln!(out, "# which refuses it if {changed} changed meanwhile. Sizes are in bytes.")?;
     writeln!(out)?;
     writeln!(out, "schema = {}", quoted(SCHEMA))?;
     writeln!(out, "name = {}", quoted(&plan.name))?;
-    writeln!(out, "host = {}  # its machine id: the plan is for this host alone", quoted(&plan.host))?;
+    if let (false, Some(host)) = (plan.is_fleet, plan.hosts.first()) {
+        writeln!(out, "host = {}  # its machine id: the plan is for this host alone", quoted(&host.id))?;
+    }
     writeln!(out, "surveyed = {}", quoted(&plan.surveyed.to_string()))
 }
 
@@ -95,6 +99,23 @@ fn windows(out: &mut String, plan: &Plan) -> std::fmt::Result {
     entry(out, &format!("weeks = {}", plan.window_weeks), "worked out so far ahead when the plan is applied")
 }
 
+/// Of a fleet: whose VMs these are.
+fn hosts(out: &mut String, plan: &Plan) -> std::fmt::Result {
+    plan.hosts.iter().filter(|_| plan.is_fleet).try_for_each(|PlanHost { id, name, published }| {
+        writeln!(out, "\n[[hosts]]\nid = {}", quoted(id))?;
+        writeln!(out, "name = {}", quoted(name))?;
+        writeln!(out, "published = {}", quoted(&published.to_string()))
+    })
+}
+
+/// Of a fleet: which host a VM is on.
+fn host(out: &mut String, plan: &Plan, id: &str) -> std::fmt::Result {
+    match plan.is_fleet {
+        true => writeln!(out, "host = {}  # {}", quoted(id), safe(plan.host_name(id))),
+        false => Ok(()),
+    }
+}
+
 fn datastore(out: &mut String, store: &PlanDatastore) -> std::fmt::Result {
     let used = store.size_bytes.saturating_sub(store.free_bytes);
     let percent = used.saturating_mul(100).checked_div(store.size_bytes).unwrap_or(0);
@@ -113,16 +134,17 @@ fn vms(out: &mut String, plan: &Plan) -> std::fmt::Result {
         plan.vms.len()
     )?;
     writeln!(out, "# Take one out, or move it, by its whole table.")?;
-    plan.vms.iter().try_for_each(|one| vm(out, one))
+    plan.vms.iter().try_for_each(|one| vm(out, plan, one))
 }
 
-fn vm(out: &mut String, vm: &PlanVm) -> std::fmt::Result {
+fn vm(out: &mut String, plan: &Plan, vm: &PlanVm) -> std::fmt::Result {
     writeln!(out)?;
     entry(out, "[[vm]]", &expected(vm.expected_bytes, vm.at_most_bytes))?;
     for note in &vm.notes {
         writeln!(out, "# {}", safe(note))?;
     }
     writeln!(out, "name = {}", quoted(&vm.name))?;
+    host(out, plan, &vm.host)?;
     if let Some(uuid) = &vm.uuid {
         writeln!(out, "uuid = {}", quoted(uuid))?;
     }
@@ -142,7 +164,8 @@ fn vm(out: &mut String, vm: &PlanVm) -> std::fmt::Result {
     writeln!(out, "]")
 }
 
-fn left_out(out: &mut String, left_out: &[LeftOut]) -> std::fmt::Result {
+fn left_out(out: &mut String, plan: &Plan) -> std::fmt::Result {
+    let left_out: &[LeftOut] = &plan.left_out;
     if left_out.is_empty() {
         return Ok(());
     }
@@ -150,6 +173,7 @@ fn left_out(out: &mut String, left_out: &[LeftOut]) -> std::fmt::Result {
     for one in left_out {
         writeln!(out, "\n[[left_out]]")?;
         writeln!(out, "name = {}", quoted(&one.name))?;
+        host(out, plan, &one.host)?;
         writeln!(out, "reason = {}", quoted(one.reason.as_str()))?;
         writeln!(out, "text = {}", quoted(&safe(&one.text)))?;
         if let Some(paste) = &one.paste {

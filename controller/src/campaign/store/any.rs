@@ -45,6 +45,17 @@ impl AnyStore {
     }
 }
 
+/// What hosts publish is kept by a fleet's store alone.
+impl AnyStore {
+    /// It, as a fleet's hosts and whoever plans for them use it; `None`: it is one host's.
+    pub fn fleet(&self) -> Option<&PgStore> {
+        match self {
+            Self::File(_) => None,
+            Self::Database(store) => Some(store),
+        }
+    }
+}
+
 /// The same call, of whichever it is.
 macro_rules! of {
     ($store:expr, $one:ident => $call:expr) => {

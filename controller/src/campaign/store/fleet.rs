@@ -19,9 +19,28 @@ pub struct News {
     /// What the host says of itself; `None`: as before.
     pub about: Option<SeenHost>,
     /// VMs that are new or different, each name once.
-    pub changed: Vec<SeenVm>,
+    pub changed: Vec<Sighting>,
     /// Names of VMs that it does not know any more.
     pub gone: Vec<String>,
+}
+
+/// A VM that a host has, or has off.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Sighting {
+    /// Unique on its host.
+    pub name: String,
+    /// libvirt's, where it is a domain.
+    pub uuid: Option<String>,
+    /// It runs, or is paused.
+    pub is_on: bool,
+    /// How it was seen; `None`: it was not looked at anew, and what is kept of it stays.
+    pub seen: Option<SeenVm>,
+}
+
+impl From<SeenVm> for Sighting {
+    fn from(seen: SeenVm) -> Self {
+        Self { name: seen.name.clone(), uuid: seen.uuid.clone(), is_on: seen.is_on, seen: Some(seen) }
+    }
 }
 
 /// A host, as it published itself.

@@ -5,15 +5,15 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::{follow::follow, steer, store};
+use super::{follow::follow, steer, store, views};
 use crate::{
     campaign::{
         account::{CampaignState, Status},
         plan::{
             Plan, PlanDisk,
-            build::{in_the_way, planned_disk},
+            assess::{image, in_the_way},
             drift::{self, Found},
-            read,
+            published, read,
         },
         run::Class,
         store::{Store, any::AnyStore, at::At},
@@ -55,9 +55,22 @@ pub(super) async fn run(
 ) -> Result<u8, Trouble> {
     let config = store::config(global, args)?;
     let text = load(&apply.plan)?;
-    let gates: BTreeSet<&str> = config.gates.iter().map(|gate| gate.name.as_str()).collect();
-    let plan = read::read(&apply.plan, &text, &gates)?;
-    check_host(global, args, &apply.plan, &plan).await?;
+    let plan = match &config.store {
+        At::File(_) => {
+            let gates: BTreeSet<&str> = config.gates.iter().map(|gate| gate.name.as_str()).collect();
+            let plan = read::read(&apply.plan, &text, &gates)?;
+            check_host(global, args, &apply.plan, &plan).await?;
+            plan
+        }
+        At::Database(_) => {
+            let store = AnyStore::open_to_read(&config.store).await?;
+            let published = views::published(&store).await?;
+            let gates = published::gates(&published);
+            let plan = read::read(&apply.plan, &text, &gates.iter().map(String::as_str).collect())?;
+            refuse_drift(&apply.plan, &plan, &published::found(&published))?;
+            plan
+        }
+    };
     let now = Timestamp::now();
     let campaign = plan.campaign(&text, &steer::who(), now);
     if !plan.windows.is_empty() && campaign.windows.is_empty() {
@@ -103,8 +116,18 @@ fn load(path: &Path) -> Result<String, Trouble> {
 
 /// Refuses a plan that the host has drifted from. Guests are not called.
 async fn check_host(global: &Global, args: &StoreArgs, path: &Path, plan: &Plan) -> Result<(), Trouble> {
-    if plan.host != host::id() {
-        let text = format!("{}: host: the plan was made on another host ({})", path.display(), plan.host);
+    let here = host::id();
+    if plan.is_fleet {
+        let text = format!(
+            "{}: hosts: the plan is of a fleet, and the store is a file of this host's",
+            path.display()
+        );
+        return Err(
+            Trouble::new(Kind::Drifted, text).hint("say the fleet's --store postgres://…, or plan anew")
+        );
+    }
+    if let Some(other) = plan.hosts.iter().find(|host| host.id != here) {
+        let text = format!("{}: host: the plan was made on another host ({})", path.display(), other.id);
         return Err(Trouble::new(Kind::Drifted, text).hint("apply it there, or plan anew here"));
     }
     let flags = Flags { store: args.store.clone(), ..vms::flags(global) };
@@ -117,17 +140,22 @@ async fn check_host(global: &Global, args: &StoreArgs, path: &Path, plan: &Plan)
     all.retain(|vm| plan.vms.iter().any(|planned| planned.name == vm.name));
     let names = Arc::new(known.config.datastores.clone());
     let found = side_by_side(all, known.parallel(), |vm| {
-        let (reached, names) = (known.reach(&vm), Arc::clone(&names));
+        let (reached, names, host) = (known.reach(&vm), Arc::clone(&names), here.clone());
         async move {
             let uuid = vm.domain.as_ref().map(|domain| domain.id.uuid.clone());
             let look = look_at_host(&reached.parts()).await;
             let left_out = look.as_ref().ok().and_then(|look| in_the_way(&vm, look));
-            Ok(Found { disks: look.and_then(|look| disks(&look, &names)), left_out, name: vm.name, uuid })
+            let disks = look.and_then(|look| disks(&look, &names)).map(Some);
+            Ok(Found { disks, left_out, name: vm.name, host, uuid })
         }
     })
     .await;
     let found: Vec<Found> = found.into_iter().collect::<Result<_, _>>()?;
-    match drift::drift(plan, &found).as_slice() {
+    refuse_drift(path, plan, &found)
+}
+
+fn refuse_drift(path: &Path, plan: &Plan, found: &[Found]) -> Result<(), Trouble> {
+    match drift::drift(plan, found).as_slice() {
         [] => Ok(()),
         drift => Err(drift::refusal(path, drift)),
     }
@@ -138,7 +166,7 @@ fn disks(look: &Look, names: &DatastoreNames) -> Result<Vec<PlanDisk>, Trouble> 
     let with_image = look.disks.iter().filter(|disk| disk.host.image.is_some());
     let disks = with_image.map(|disk| match (&disk.image, &disk.image_trouble) {
         (None, Some(trouble)) => Err(trouble.clone()),
-        _ => Ok(planned_disk(disk, names)),
+        _ => Ok(image(disk, names).as_ref().map(PlanDisk::from)),
     });
     Ok(disks.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }

@@ -9,6 +9,7 @@ mod report;
 mod status;
 mod steer;
 pub(super) mod store;
+mod views;
 mod which;
 
 use super::{

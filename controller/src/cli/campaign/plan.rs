@@ -1,15 +1,16 @@
-//! `trimtab campaign plan`: surveys, and writes a plan. Nothing is trimmed.
+//! `trimtab campaign plan`: surveys, or reads what a fleet's hosts published, and writes a plan. Nothing is trimmed.
 
-use std::{fs::OpenOptions, io::Write, path::Path};
+use std::{collections::BTreeSet, fs::OpenOptions, io::Write, path::Path};
 
 use jiff::Timestamp;
 
+use super::{store, views};
 use crate::{
     campaign::{
         limits::Limits,
         plan::{
             Plan,
-            build::{Known, Seen, Wishes, build},
+            build::{Known, Wishes, build},
             write,
         },
         store::{Store, any::AnyStore},
@@ -17,20 +18,16 @@ use crate::{
     },
     cli::{
         args::{
-            Global, Selection,
+            Global,
             campaign::{LimitArgs, PlanArgs, StoreArgs},
         },
         exit,
         output::Output,
-        survey, vms,
+        vms,
     },
-    config::{Config, Flags},
-    host,
-    model::{
-        trouble::{Kind, Trouble},
-        vm::Vm,
-    },
-    render::{campaign::plan::summary, json::plan::PlanDocument, progress::Progress},
+    config::Flags,
+    model::trouble::{Kind, Trouble},
+    render::{campaign::plan::summary, json::plan::PlanDocument},
 };
 
 /// Written to stdout.
@@ -50,22 +47,27 @@ pub(super) async fn run(
     if !to_stdout && !args.force && args.output.exists() {
         return Err(is_there(&args.output));
     }
-    let flags = Flags { parallel: args.parallel, store: store.store.clone(), ..vms::flags(global) };
-    let known = vms::load_with(global, flags).await?.with_neighbours();
-    let wishes = wishes(args, &known.config, Timestamp::now())?;
-    let (excluded, taken) = select(&known, args).await?;
-    known.warn_of_taint(&taken, *output);
-    let remembered = AnyStore::open_to_read(&known.config.store).await?.vms().await?;
-    let progress = Progress::new(global.quiet || output.wants_events());
-    let looks = survey::look_at(&known, taken.clone(), &progress).await;
-    let seen: Vec<Seen> = taken.into_iter().zip(looks).map(|(vm, (_, look))| (vm, look)).collect();
-    let here = Known {
-        host: &host::id(),
-        now: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
-        datastores: &known.config.datastores,
-        remembered: &remembered,
+    let config = store::config(global, store)?;
+    let opened = AnyStore::open_to_read(&config.store).await?;
+    let fleet = views::fleet(&opened, args).await?;
+    let is_fleet = fleet.is_some();
+    let local: BTreeSet<String> = config.gates.iter().map(|gate| gate.name.clone()).collect();
+    let gates = fleet.as_ref().map_or(&local, |(_, gates)| gates);
+    let wishes = wishes(args, gates, Timestamp::now())?;
+    let (hosts, left_out) = match fleet {
+        Some((views, _)) => views,
+        None => {
+            let flags = Flags { parallel: args.parallel, store: store.store.clone(), ..vms::flags(global) };
+            let known = vms::load_with(global, flags).await?.with_neighbours();
+            views::here(global, known, args, output).await?
+        }
     };
-    let plan = build(&seen, &excluded, &wishes, &here);
+    let known = Known {
+        now: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
+        remembered: &opened.vms().await?,
+        spared: &views::spared(&config),
+    };
+    let plan = build(&hosts, is_fleet, left_out, &wishes, &known);
     show(&plan, args, to_stdout, output)
 }
 
@@ -85,17 +87,15 @@ fn show(plan: &Plan, args: &PlanArgs, to_stdout: bool, output: &Output) -> Resul
 }
 
 /// What the options say, checked before anything is looked at.
-fn wishes(args: &PlanArgs, config: &Config, now: Timestamp) -> Result<Wishes, Trouble> {
+fn wishes(args: &PlanArgs, gates: &BTreeSet<String>, now: Timestamp) -> Result<Wishes, Trouble> {
     let usage = |text: String| Trouble::new(Kind::Usage, text);
     let windows = args
         .limits
         .windows
         .iter()
         .map(|text| text.parse::<Window>().map_err(|error| usage(format!("--window: {error}"))));
-    if let Some(gate) =
-        args.limits.gates.iter().find(|name| !config.gates.iter().any(|gate| gate.name == **name))
-    {
-        let text = format!("--gate: no [[gate]] of trimtab.toml on this host is called {gate:?}");
+    if let Some(gate) = args.limits.gates.iter().find(|name| !gates.contains(*name)) {
+        let text = format!("--gate: no [[gate]] of trimtab.toml on each of the hosts is called {gate:?}");
         return Err(usage(text).hint("docs/usage/campaigns.md says how one is defined"));
     }
     let name = args.name.clone().unwrap_or_else(|| now.strftime("%Y-%m-%d").to_string());
@@ -108,6 +108,7 @@ fn wishes(args: &PlanArgs, config: &Config, now: Timestamp) -> Result<Wishes, Tr
         windows: windows.collect::<Result<_, _>>()?,
         window_weeks: DEFAULT_WEEKS,
         include_set_aside: args.include_set_aside,
+        named: args.selection.vms.iter().cloned().collect(),
     })
 }
 
@@ -124,21 +125,6 @@ fn limits(args: &LimitArgs) -> Limits {
         deadline_secs: args.deadline.map_or(default.deadline_secs, |deadline| deadline.as_secs()),
         ..default
     }
-}
-
-/// Those that are excluded, and those that take part. Terms that exclude nobody are a slip of the finger.
-async fn select(known: &vms::Known, args: &PlanArgs) -> Result<(Vec<Vm>, Vec<Vm>), Trouble> {
-    let all = known.select(&args.selection).await?;
-    let mut excluded: Vec<String> = Vec::new();
-    for terms in &args.exclude {
-        let fitting = known.select(&Selection { vms: Vec::new(), select: Some(terms.clone()) }).await?;
-        if fitting.is_empty() {
-            return Err(Trouble::new(Kind::Usage, format!("--exclude {terms:?} fits no VM"))
-                .hint("terms are those of --select; `trimtab list` shows names and labels"));
-        }
-        excluded.extend(fitting.into_iter().map(|vm| vm.name));
-    }
-    Ok(all.into_iter().partition(|vm| excluded.contains(&vm.name)))
 }
 
 fn is_there(path: &Path) -> Trouble {

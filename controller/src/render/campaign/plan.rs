@@ -151,6 +151,7 @@ mod tests {
         let mut plan = samples::plan();
         plan.left_out.extend((0..9).map(|n| LeftOut {
             name: format!("a-vm-with-a-longer-name-{n}"),
+            host: samples::HOST.into(),
             reason: Reason::NoAgent,
             text: String::new(),
             paste: None,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::campaign::{
     limits::Limits,
-    plan::{LeftOut, Plan, PlanDatastore, PlanVm},
+    plan::{LeftOut, Plan, PlanDatastore, PlanHost, PlanVm},
     store::NewCampaign,
     window::Window,
 };
@@ -18,7 +18,7 @@ pub struct PlanDocument<'a> {
     /// Where it was written.
     file: &'a str,
     name: &'a str,
-    host: &'a str,
+    hosts: &'a [PlanHost],
     surveyed: Timestamp,
     limits: &'a Limits,
     windows: &'a [Window],
@@ -36,7 +36,7 @@ impl<'a> PlanDocument<'a> {
             exit,
             file,
             name: &plan.name,
-            host: &plan.host,
+            hosts: &plan.hosts,
             surveyed: plan.surveyed,
             limits: &plan.limits,
             windows: &plan.windows,
@@ -80,7 +80,10 @@ impl<'a> ApplyDocument<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{campaign::plan::samples::plan, render::json::check};
+    use crate::{
+        campaign::plan::samples::{self, plan},
+        render::json::check,
+    };
 
     const SCHEMA: &str = "campaign_plan.json";
 
@@ -88,6 +91,7 @@ mod tests {
     fn what_the_schema_promises() {
         let mut plan = plan();
         check(SCHEMA, &PlanDocument::new(&plan, "plan.toml", 0));
+        check(SCHEMA, &PlanDocument::new(&samples::fleet(), "plan.toml", 0));
         let mut campaign = plan.campaign("text", "root@h", plan.surveyed);
         check(SCHEMA, &ApplyDocument::new(Some(7), &campaign));
         campaign.windows.clear();

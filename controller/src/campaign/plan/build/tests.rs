@@ -2,10 +2,19 @@
 
 use super::*;
 use crate::{
-    campaign::run::VmKey,
+    campaign::{
+        plan::assess::{assess, in_the_way},
+        run::VmKey,
+    },
+    config::datastores::DatastoreNames,
     layers::samples::{HEADER, Sample},
-    model::{disk::DriveDiscard, image::Qcow2Header},
-    trim::fakes::look_of,
+    model::{
+        disk::DriveDiscard,
+        image::Qcow2Header,
+        trouble::{Kind, Trouble},
+        vm::Vm,
+    },
+    trim::{fakes::look_of, look::Look},
 };
 
 const GIB: u64 = 1 << 30;
@@ -17,13 +26,41 @@ fn wishes() -> Wishes {
         windows: Vec::new(),
         window_weeks: 8,
         include_set_aside: false,
+        named: BTreeSet::new(),
     }
 }
 
-fn built_with(seen: &[Seen], wishes: &Wishes, remembered: &[VmRow]) -> Plan {
+type Seen = (Vm, Result<Look, Trouble>);
+
+fn host(id: &str) -> PlanHost {
+    PlanHost { id: id.into(), name: format!("name of {id}"), published: Timestamp::UNIX_EPOCH }
+}
+
+/// What host h has seen.
+fn view(seen: &[Seen]) -> HostView {
     let names = DatastoreNames::default();
-    let known = Known { host: "h", now: Timestamp::UNIX_EPOCH, datastores: &names, remembered };
-    build(seen, &[Vm::named("not-this")], wishes, &known)
+    let (mut vms, mut datastores): (Vec<SeenVm>, Vec<SeenDatastore>) = Default::default();
+    for (vm, result) in seen {
+        let (seen, stores) = assess(vm, result, &names);
+        vms.push(seen);
+        datastores.extend(stores);
+    }
+    HostView { host: host("h"), datastores, vms, beside: Vec::new() }
+}
+
+fn built_with(seen: &[Seen], wishes: &Wishes, remembered: &[VmRow]) -> Plan {
+    let known = Known { now: Timestamp::UNIX_EPOCH, remembered, spared: &[] };
+    build(&[view(seen)], false, vec![excluded()], wishes, &known)
+}
+
+fn excluded() -> LeftOut {
+    LeftOut {
+        name: "not-this".into(),
+        host: "h".into(),
+        reason: Reason::Excluded,
+        text: "--exclude says so".into(),
+        paste: None,
+    }
 }
 
 fn built(seen: &[Seen]) -> Plan {
@@ -83,7 +120,7 @@ fn the_fullest_datastore_first() {
     let stores: Vec<_> =
         plan.datastores.iter().map(|store| (store.name.as_str(), store.expected_bytes / GIB)).collect();
     assert_eq!(stores, [("ext4:uuid@host", 14), ("full", 5)]);
-    assert_eq!(plan.left_out, [left(&Vm::named("not-this"), Reason::Excluded, "--exclude says so")]);
+    assert_eq!(plan.left_out, [excluded()]);
     assert_eq!(plan.expected_bytes(), 19 * GIB);
 }
 
@@ -181,4 +218,40 @@ fn what_the_store_remembers() {
     let mut other = row(2, None);
     other.vm.uuid = Some("another VM of that name".into());
     assert_eq!(built_with(&all, &wishes(), &[other]).vms.len(), 1);
+}
+
+#[test]
+fn hosts_that_share_a_datastore_and_an_image() {
+    let seen = [seen("a", &[with_slack(5)]), seen("b", &[with_slack(9)])];
+    let mut one = view(&seen);
+    one.datastores.iter_mut().for_each(|store| store.identity = "nfs:nas:/x".into());
+    let mut other = one.clone();
+    other.host = host("g");
+    other.vms.iter_mut().for_each(|vm| vm.disks[0].image.as_mut().unwrap().inode = 77);
+    // The samples' images are one file.
+    other.vms[1].disks[0].image.as_mut().unwrap().inode = 78;
+    one.vms[1].disks[0].image.as_mut().unwrap().inode = 78;
+    let known = Known { now: Timestamp::UNIX_EPOCH, remembered: &[], spared: &[] };
+    let plan = build(&[one, other], true, Vec::new(), &wishes(), &known);
+    let vms: Vec<_> = plan.vms.iter().map(|vm| (vm.name.as_str(), vm.host.as_str())).collect();
+    assert_eq!(vms, [("a", "h"), ("a", "g")]);
+    let out: Vec<_> =
+        plan.left_out.iter().map(|out| (out.name.as_str(), out.host.as_str(), out.reason)).collect();
+    assert_eq!(out, [("b", "g", Reason::Guarded), ("b", "h", Reason::Guarded)]);
+    assert!(plan.left_out[0].text.contains("b of host h"), "{}", plan.left_out[0].text);
+    let stores: Vec<_> = plan.datastores.iter().map(|store| store.expected_bytes / GIB).collect();
+    assert_eq!(stores, [10], "it is there once");
+    assert_eq!(plan.hosts.len(), 2);
+}
+
+#[test]
+fn who_is_spared_unless_named() {
+    let spared = [Spared { called: "a".into(), why: "the store's database runs in it".into() }];
+    let known = Known { now: Timestamp::UNIX_EPOCH, remembered: &[], spared: &spared };
+    let hosts = [view(&[seen("a", &[with_slack(5)]), seen("b", &[with_slack(5)])])];
+    let plan = build(&hosts, false, Vec::new(), &wishes(), &known);
+    assert_eq!((plan.vms.len(), plan.left_out[0].reason), (1, Reason::Spared));
+    assert_eq!(plan.left_out[0].text, "the store's database runs in it; name it to have it trimmed");
+    let named = Wishes { named: BTreeSet::from(["a".to_owned()]), ..wishes() };
+    assert_eq!(build(&hosts, false, Vec::new(), &named, &known).vms.len(), 2);
 }

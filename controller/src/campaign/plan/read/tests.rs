@@ -16,9 +16,38 @@ fn what_was_written_is_read_back() {
     assert_eq!(text.lines().nth(back.vms[1].line - 1), Some("name = \"db-1\""));
     // Comments are for people.
     plan.left_out.clear();
+    plan.hosts[0].name.clear();
     plan.vms[1].notes.clear();
     back.vms.iter_mut().for_each(|vm| vm.line = 0);
     assert_eq!(back, plan);
+}
+
+#[test]
+fn a_fleet_is_read_back() {
+    let mut plan = samples::fleet();
+    let text = write::text(&plan);
+    assert!(text.contains("host = \"fedcba9876543210fedcba9876543210\"  # node2"), "{text}");
+    let mut back = read_text(&text).unwrap_or_else(|trouble| panic!("{trouble}\n{text}"));
+    plan.left_out.clear();
+    plan.vms[1].notes.clear();
+    back.vms.iter_mut().for_each(|vm| vm.line = 0);
+    assert_eq!(back, plan, "web-1 is there twice, on two hosts");
+    let host = "host = \"fedcba9876543210fedcba9876543210\"  # node2\n";
+    let id = "id = \"fedcba9876543210fedcba9876543210\"";
+    for (from, to, expected) in [
+        (host, "", "host: \"web-1\" has none"),
+        (host, "host = \"x\"\n", "host: this plan has no host of that machine id"),
+        (host, "host = \"0123456789abcdef0123456789abcdef\"\n", "a second time, after line"),
+        (id, "id = \"0123456789abcdef0123456789abcdef\"", "id: this host stands here a second time"),
+        ("surveyed = ", "host = \"x\"\nsurveyed = ", "host: a plan is of one host, or it has [[hosts]]"),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from}");
+        let trouble = read_text(&changed).unwrap_err();
+        assert!(trouble.text.contains(expected), "{expected}: {trouble}");
+    }
+    let no_host = write::text(&samples::plan()).replacen("host = ", "# ", 1);
+    assert!(read_text(&no_host).unwrap_err().text.contains("neither host nor [[hosts]]"));
 }
 
 #[test]
@@ -60,7 +89,7 @@ fn nonsense_is_named() {
         (
             "\"ceph\"",
             "\"zfs\"",
-            "plan.toml:19: gates: no [[gate]] of trimtab.toml on this host is called \"zfs\"",
+            "plan.toml:19: gates: no [[gate]] of trimtab.toml on each of the hosts is called \"zfs\"",
         ),
         ("deadline_secs = 14400", "deadline_secs = 0", "plan.toml:21: deadline_secs: 0 is not from 1"),
         ("retries = 2", "retries = 99", "plan.toml:18: retries: 99 is more than"),

@@ -8,16 +8,20 @@ use super::{
     fault::Fault,
     words::{json, parsed, time},
 };
-use crate::campaign::store::{
-    Claimant,
-    fleet::{Has, News, PublishedHost, PublishedVm},
+use crate::campaign::{
+    seen::SeenVm,
+    store::{
+        Claimant,
+        fleet::{Has, News, PublishedHost, PublishedVm},
+    },
 };
 
 pub(super) async fn publish(db: &mut PgConnection, by: &Claimant, news: &News) -> Result<Option<i64>, Fault> {
     let names: Vec<&str> = news.changed.iter().map(|vm| vm.name.as_str()).collect();
     let uuids: Vec<&str> = news.changed.iter().map(|vm| vm.uuid.as_deref().unwrap_or_default()).collect();
     let are_on: Vec<bool> = news.changed.iter().map(|vm| vm.is_on).collect();
-    let docs: Vec<String> = news.changed.iter().map(json).collect::<Result<_, _>>()?;
+    let docs = news.changed.iter().map(|vm| vm.seen.as_ref().map(json).transpose());
+    let docs: Vec<Option<String>> = docs.collect::<Result<_, _>>()?;
     let revision = sqlx::query_scalar("SELECT publish($1, $2, $3, $4, $5, $6, $7, $8)")
         .bind(&by.host)
         .bind(news.since)
@@ -35,8 +39,10 @@ pub(super) async fn publish(db: &mut PgConnection, by: &Claimant, news: &News) -
 #[derive(FromRow)]
 struct VmLine {
     host: String,
+    name: String,
+    uuid: String,
     at: i64,
-    seen: String,
+    seen: Option<String>,
     has: bool,
     is_on: bool,
     other: Option<String>,
@@ -49,7 +55,7 @@ pub(super) async fn published(db: &mut PgConnection, now: i64) -> Result<Vec<Pub
             .fetch_all(&mut *db)
             .await?;
     let lines: Vec<VmLine> = sqlx::query_as(
-        "SELECT p.host, p.at, p.seen, p.has, p.is_on, o.host AS other FROM published_vm p \
+        "SELECT p.host, p.name, p.uuid, p.at, p.seen, p.has, p.is_on, o.host AS other FROM published_vm p \
          LEFT JOIN published_vm o ON o.uuid = p.uuid AND o.has AND o.uuid <> '' AND NOT p.has \
          ORDER BY p.host, p.name",
     )
@@ -57,12 +63,12 @@ pub(super) async fn published(db: &mut PgConnection, now: i64) -> Result<Vec<Pub
     .await?;
     let mut vms: BTreeMap<String, Vec<PublishedVm>> = BTreeMap::new();
     for line in lines {
-        let has = match (line.has, line.other) {
+        let has = match (line.has, line.other.clone()) {
             (true, _) => Has::Yes,
             (false, other) if line.is_on => Has::Claims(other),
             (false, _) => Has::Off,
         };
-        let vm = PublishedVm { seen: parsed(&line.seen)?, at: time(line.at)?, has };
+        let vm = PublishedVm { seen: seen(&line)?, at: time(line.at)?, has };
         vms.entry(line.host).or_default().push(vm);
     }
     let hosts = hosts.into_iter().map(|(host, about, at, is_silent)| {
@@ -75,4 +81,15 @@ pub(super) async fn published(db: &mut PgConnection, now: i64) -> Result<Vec<Pub
         })
     });
     hosts.collect()
+}
+
+/// How it was seen last, on or off as it is since.
+fn seen(line: &VmLine) -> Result<SeenVm, Fault> {
+    let uuid = (!line.uuid.is_empty()).then(|| line.uuid.clone());
+    let unseen = |labels| SeenVm::not_looked_at(line.name.clone(), uuid, labels, line.is_on);
+    Ok(match line.seen.as_deref().map(parsed::<SeenVm>).transpose()? {
+        Some(seen) if seen.is_on == line.is_on => seen,
+        Some(seen) => SeenVm { disks: seen.disks, ..unseen(seen.labels) },
+        None => unseen(Vec::new()),
+    })
 }

@@ -108,6 +108,13 @@ impl DatabaseUrl {
         &self.written
     }
 
+    /// The name or address of the server, where that is another machine.
+    pub fn server(&self) -> Option<String> {
+        let (options, _) = self.options().ok()?;
+        let is_here = options.get_socket().is_some() || is_this_machine(options.get_host());
+        (!is_here).then(|| options.get_host().to_owned())
+    }
+
     /// Whether the password stands in it.
     pub fn has_password(&self) -> bool {
         self.url.password().is_some() || self.url.query_pairs().any(|(key, _)| key == "password")

@@ -19,7 +19,7 @@ CREATE TABLE published_vm (
     has     BOOLEAN NOT NULL DEFAULT FALSE, -- it is this host's; is_on alone is a claim
     since   BIGINT NOT NULL,                -- this host has published it
     at      BIGINT NOT NULL,                -- it was as it says
-    seen    TEXT NOT NULL,                  -- JSON
+    seen    TEXT,                           -- JSON; NULL: nobody has looked at it yet
     PRIMARY KEY (host, name)
 );
 
@@ -102,7 +102,7 @@ BEGIN
 END $$;
 
 -- Keeps what is different since revision `base`; NULL: all that there is. The revision that it is then; NULL: the store
--- knows another one, and nothing was kept. `host_about` may be NULL: as before.
+-- knows another one, and nothing was kept. `host_about` may be NULL, and any of `docs`: as before.
 CREATE FUNCTION publish(
     said TEXT, base BIGINT, host_about TEXT, names TEXT[], uuids TEXT[], are_on BOOLEAN[], docs TEXT[], gone TEXT[]
 ) RETURNS BIGINT
@@ -130,7 +130,9 @@ BEGIN
     INSERT INTO published_vm AS p (host, name, uuid, is_on, since, at, seen)
     SELECT its, u.name, u.uuid, u.is_on, now, now, u.seen
     FROM unnest(names, uuids, are_on, docs) AS u (name, uuid, is_on, seen)
-    ON CONFLICT (host, name) DO UPDATE SET uuid = excluded.uuid, is_on = excluded.is_on, at = now, seen = excluded.seen,
+    ON CONFLICT (host, name) DO UPDATE SET uuid = excluded.uuid, is_on = excluded.is_on,
+        at = CASE WHEN excluded.seen IS NULL THEN p.at ELSE now END,
+        seen = coalesce(excluded.seen, CASE WHEN p.uuid = excluded.uuid THEN p.seen END),
         has = p.has AND p.uuid = excluded.uuid AND (excluded.is_on OR excluded.uuid = ''),
         since = CASE WHEN p.uuid = excluded.uuid AND p.is_on THEN p.since ELSE now END;
     PERFORM check_size(its);

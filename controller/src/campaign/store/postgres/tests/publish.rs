@@ -6,7 +6,7 @@ use crate::campaign::{
     seen::{SeenHost, SeenVm},
     store::{
         conformance::{at, campaign, later, loose, n, result},
-        fleet::Has,
+        fleet::{Has, Sighting},
     },
 };
 
@@ -33,7 +33,8 @@ fn vm(uuid: &str, is_on: bool) -> SeenVm {
 
 /// All that a host has.
 fn all(vms: Vec<SeenVm>) -> News {
-    News { since: None, about: Some(SeenHost::default()), changed: vms, gone: Vec::new() }
+    let changed = vms.into_iter().map(Sighting::from).collect();
+    News { since: None, about: Some(SeenHost::default()), changed, gone: Vec::new() }
 }
 
 async fn says(store: &PgStore, host: &str, uuids: &[&str]) -> i64 {
@@ -83,12 +84,24 @@ async fn only_what_is_different_travels() {
     assert_eq!((host.at, host.vms[0].at), (at(1), at(0)));
     let mut two = vm("2", true);
     two.labels = vec!["prod".into()];
-    let news = News { changed: vec![two.clone(), vm("3", true)], gone: vec!["vm-1".into()], ..again.clone() };
+    let news = News {
+        changed: vec![two.clone().into(), vm("3", true).into()],
+        gone: vec!["vm-1".into()],
+        ..again.clone()
+    };
     let second = store.publish(&of("a"), &news).await.unwrap().unwrap();
     assert!(second > first);
     assert_eq!(whose(&store).await, ["a: vm-2, vm-3"]);
     assert_eq!(store.published().await.unwrap()[0].vms[0].seen, two);
     assert_eq!(store.publish(&of("a"), &news).await.unwrap(), None, "it is of another revision");
+    // A worker that has begun anew knows who is there, and not yet how it is.
+    let listed = |is_on| Sighting { name: "vm-2".into(), uuid: Some("2".into()), is_on, seen: None };
+    for is_on in [true, false] {
+        let anew = News { since: None, about: None, changed: vec![listed(is_on)], gone: Vec::new() };
+        store.publish(&of("a"), &anew).await.unwrap();
+        let kept = store.published().await.unwrap().remove(0).vms.remove(0).seen;
+        assert_eq!((kept.labels, kept.is_on), (two.labels.clone(), is_on));
+    }
     says(&store, "a", &["9"]).await;
     assert_eq!(whose(&store).await, ["a: vm-9"], "all that there is is all");
 }
