@@ -230,6 +230,8 @@ mod tests {
             claimed: Some(7),
             claim: None,
             passes: 0,
+            calls: 0,
+            longest_call_ms: 0,
             passed: 9,
             min_extent: 0,
             duration_ms: 1,

@@ -52,15 +52,15 @@ impl Turn {
                 time::sleep(rest).await;
             }
             let began = Instant::now();
-            let claimed = match self.call(worker, range, arming).await {
-                Ok(claimed) => claimed,
+            let Done { claimed, took } = match self.call(worker, range, arming).await {
+                Ok(done) => done,
                 Err(leave) => return leave,
             };
             if passes == 0 {
                 // A seam, whose ranges are done: next to no work, and counted already.
                 continue;
             }
-            self.tell(Note::Passed { bytes: passes, claimed });
+            self.tell(Note::Passed { bytes: passes, claimed, took });
             rest = rhythm.done(began, passes).await;
         }
         Leave::Finished
@@ -94,13 +94,13 @@ impl Turn {
         }
     }
 
-    /// One range, when no pause is wanted; what it claimed.
+    /// One range, when no pause is wanted.
     async fn call(
         &mut self,
         worker: &mut Worker,
         range: Range,
         arming: Option<(Range, u64)>,
-    ) -> Result<u64, Leave> {
+    ) -> Result<Done, Leave> {
         let order = Order::Trim { range, min_extent: self.job.min_extent };
         let arming = arming.map(|(range, min_extent)| Order::Trim { range, min_extent });
         loop {
@@ -114,7 +114,7 @@ impl Turn {
                 fitrim(worker, &order).await
             };
             tokio::select! {
-                claimed = calls => return claimed,
+                done = calls => return done,
                 () = is_held_up(&mut control) => {}
             }
             worker.kill();
@@ -149,11 +149,19 @@ async fn ready(worker: &mut Worker) -> Result<(), Leave> {
     }
 }
 
-/// One FITRIM; what it claimed.
-async fn fitrim(worker: &mut Worker, order: &Order) -> Result<u64, Leave> {
+/// A FITRIM that came to its end.
+struct Done {
+    /// What it returned.
+    claimed: u64,
+    /// By its worker's clock.
+    took: Duration,
+}
+
+/// One FITRIM.
+async fn fitrim(worker: &mut Worker, order: &Order) -> Result<Done, Leave> {
     worker.order(order).await.map_err(|_| Leave::WorkerDied)?;
     match worker.answer().await {
-        Ok(Answer::Ok { claimed, .. }) => Ok(claimed),
+        Ok(Answer::Ok { claimed, micros }) => Ok(Done { claimed, took: Duration::from_micros(micros) }),
         Ok(Answer::Err(errno)) => Err(Leave::Failed(refused("FITRIM", errno))),
         Ok(_) | Err(_) => Err(Leave::WorkerDied),
     }

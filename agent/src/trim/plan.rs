@@ -94,6 +94,8 @@ fn planned_one(
         claimed: None,
         claim: skip.is_none().then(|| claim_kind(&fs.fs_type, kernel)),
         passes: 0,
+        calls: 0,
+        longest_call_ms: 0,
         passed: 0,
         min_extent,
         duration_ms: 0,

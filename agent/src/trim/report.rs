@@ -81,6 +81,12 @@ pub struct FilesystemRun {
     pub min_extent: u64,
     /// So far.
     pub duration_ms: u64,
+    /// FITRIM calls that came to their end.
+    #[serde(default)]
+    pub calls: u32,
+    /// The longest of them, in milliseconds: whoever wrote there may have waited so long.
+    #[serde(default)]
+    pub longest_call_ms: u64,
     /// Why it was left out.
     pub skip: Option<Skip>,
     /// How it failed.

@@ -343,8 +343,8 @@ impl Run {
                 // Nobody waits any more where the turn was stopped meanwhile.
                 let _ = counted.send(());
             }
-            Note::Passed { bytes, claimed } => {
-                slot.passed(bytes, claimed);
+            Note::Passed { bytes, claimed, took } => {
+                slot.passed(bytes, claimed, took);
                 // There are many of these a second; the next tick publishes them.
                 return;
             }

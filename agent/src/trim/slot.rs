@@ -49,8 +49,10 @@ impl Slot {
     }
 
     /// A range is done.
-    pub(super) fn passed(&mut self, bytes: u64, claimed: u64) {
+    pub(super) fn passed(&mut self, bytes: u64, claimed: u64, took: Duration) {
         let run = &mut self.planned.run;
+        run.calls = run.calls.saturating_add(1);
+        run.longest_call_ms = run.longest_call_ms.max(millis(took));
         run.passed = run.passed.saturating_add(bytes);
         run.claimed = Some(run.claimed.unwrap_or(0).saturating_add(claimed));
     }
@@ -128,6 +130,8 @@ mod tests {
             claimed: None,
             claim: None,
             passes: 0,
+            calls: 0,
+            longest_call_ms: 0,
             passed: 0,
             min_extent: 0,
             duration_ms: 0,
@@ -163,12 +167,21 @@ mod tests {
     fn one_call_over_everything_passes_what_is_there() {
         let mut slot = slot();
         let _control = slot.begin(Instant::now());
-        slot.passed(u64::MAX, 7);
+        slot.passed(u64::MAX, 7, Duration::from_millis(9));
         slot.finish(Ended::Done, Instant::now());
         assert_eq!(
             (slot.planned.run.passed, slot.planned.run.claimed),
             (0, Some(7)),
             "its size is not known"
         );
+    }
+
+    #[test]
+    fn the_longest_call_stands_whatever_comes_after_it() {
+        let mut slot = slot();
+        for millis in [3, 40, 8] {
+            slot.passed(1 << 20, 1, Duration::from_millis(millis));
+        }
+        assert_eq!((slot.planned.run.calls, slot.planned.run.longest_call_ms), (3, 40));
     }
 }

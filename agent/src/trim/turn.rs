@@ -76,7 +76,7 @@ pub(super) enum Note {
     /// No range is handed out before `counted` says that they were: the discards of the first one count too.
     Ready { total: Option<u64>, counted: oneshot::Sender<()> },
     /// A range is done.
-    Passed { bytes: u64, claimed: u64 },
+    Passed { bytes: u64, claimed: u64, took: Duration },
     /// The worker was killed.
     Stopping,
     /// The worker is gone; nothing follows.

@@ -121,6 +121,8 @@ fn filesystem(run: FilesystemRun) -> v1::FilesystemRun {
         claimed: run.claimed,
         claim: number(run.claim),
         passes: run.passes,
+        calls: run.calls,
+        longest_call_ms: run.longest_call_ms,
         passed: run.passed,
         min_extent: run.min_extent,
         duration_ms: run.duration_ms,

@@ -110,6 +110,9 @@ impl QgaRun {
             passed_bytes: 0,
             min_extent_bytes,
             duration: Duration::ZERO,
+            // It does not tell of them.
+            calls: 0,
+            longest_call: Duration::ZERO,
             skip: None,
             failure: None,
         };

@@ -119,6 +119,10 @@ pub struct FilesystemRun {
     pub min_extent_bytes: u64,
     /// So far.
     pub duration: Duration,
+    /// FITRIM calls that came to their end.
+    pub calls: u32,
+    /// The longest of them: whoever wrote there may have waited so long.
+    pub longest_call: Duration,
     /// Why it was left out.
     pub skip: Option<Skip>,
     /// How it failed.

@@ -39,6 +39,9 @@ pub fn vm(name: &str, result: &Result<TurnOutcome, Trouble>) -> String {
             if let Some(skipped) = skips::line(filesystems, outcome.not_listed) {
                 push_line(&mut out, &wrap("", "  ", &skipped));
             }
+            if let Some(line) = longest_call(outcome) {
+                push_line(&mut out, &wrap("", "  ", &line));
+            }
             if outcome.disks.iter().any(|disk| disk.ledger.claim_is_echo) {
                 push_line(&mut out, "* xfs returns the range it was asked for, whatever was free in it");
             }
@@ -46,6 +49,26 @@ pub fn vm(name: &str, result: &Result<TurnOutcome, Trouble>) -> String {
         Err(trouble) => push_line(&mut out, &super::error::for_person(name, trouble)),
     }
     out
+}
+
+/// A call that took longer is told of: a program that waits so long is noticed.
+const LONG_CALL: Duration = Duration::from_secs(1);
+
+/// What one call took at the most, where that is long: no pace makes one shorter than the filesystem allows.
+fn longest_call(outcome: &TurnOutcome) -> Option<String> {
+    let runs = outcome.filesystems.iter().filter_map(|fs| Some((&fs.filesystem, fs.run.as_ref()?)));
+    let (fs, run) =
+        runs.filter(|(_, run)| run.longest_call >= LONG_CALL).max_by_key(|(_, run)| run.longest_call)?;
+    Some(format!(
+        "the longest call took {:.1} s, on {} ({}, {} in all): whoever wrote there may have waited so long",
+        run.longest_call.as_secs_f64(),
+        safe(&fs.mount),
+        safe(&fs.fs_type),
+        match run.calls {
+            1 => "1 call".to_owned(),
+            calls => format!("{calls} calls"),
+        }
+    ))
 }
 
 fn push_line(out: &mut String, line: &str) {

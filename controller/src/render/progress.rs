@@ -11,7 +11,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use trimtab_proto::words::{FilesystemState, Word};
 
 use super::{rate::Rate, size::iec};
-use crate::{guest::text::safe, trim::event::TurnEvent};
+use crate::{
+    guest::text::safe,
+    trim::event::{Stage, TurnEvent},
+};
 
 /// Where progress goes.
 #[derive(Clone, Debug)]
@@ -34,6 +37,7 @@ pub enum Progress {
 pub struct Bar {
     bar: ProgressBar,
     rate: Rate,
+    paused: bool,
 }
 
 impl Progress {
@@ -62,25 +66,27 @@ impl Progress {
             }
             Self::Terminal { screen, bars } => {
                 let mut bars = bars.lock().unwrap_or_else(PoisonError::into_inner);
-                let Bar { bar, rate } = bars.entry(vm.to_owned()).or_insert_with(|| {
+                let Bar { bar, rate, paused } = bars.entry(vm.to_owned()).or_insert_with(|| {
                     let bar = screen.add(ProgressBar::new_spinner());
                     if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix}: {msg} ({elapsed})") {
                         bar.set_style(style);
                     }
                     bar.set_prefix(vm.to_owned());
                     bar.enable_steady_tick(Duration::from_millis(120));
-                    Bar { bar, rate: Rate::default() }
+                    Bar { bar, rate: Rate::default(), paused: false }
                 });
+                if let TurnEvent::Stage(stage) = event {
+                    *paused = *stage == Stage::Paused;
+                    // It begins anew with the next one.
+                    *rate = Rate::default();
+                }
                 let message = match event {
+                    TurnEvent::Progress { .. } if *paused => format!("paused; {}", sentence(event)),
                     TurnEvent::Progress { mount, passed_bytes, of_bytes, sent_bytes } => {
                         let lately = rate.seen(Instant::now(), mount, passed_bytes.or(*sent_bytes));
                         passed(mount, *passed_bytes, *of_bytes, *sent_bytes, lately)
                     }
-                    // Whatever else comes, its rate is another one after that.
-                    _ => {
-                        *rate = Rate::default();
-                        sentence(event)
-                    }
+                    _ => sentence(event),
                 };
                 bar.set_message(message);
             }
@@ -147,7 +153,7 @@ mod tests {
     use trimtab_proto::words::Wire;
 
     use super::*;
-    use crate::{layers::Layer, trim::event::Stage};
+    use crate::layers::Layer;
 
     #[test]
     fn sentences() {

@@ -359,6 +359,12 @@ pub struct FilesystemRun {
     /// Set where it failed.
     #[prost(message, optional, tag = "10")]
     pub failure: ::core::option::Option<Failure>,
+    /// FITRIM calls that came to their end.
+    #[prost(uint32, tag = "11")]
+    pub calls: u32,
+    /// How long the longest of them took: whoever wrote there may have waited so long.
+    #[prost(uint64, tag = "12")]
+    pub longest_call_ms: u64,
 }
 /// What one disk's own counters moved by since the run began on it. Discards and writes of others are included.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

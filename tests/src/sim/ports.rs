@@ -145,6 +145,8 @@ impl SimVm {
             passed_bytes: 0,
             min_extent_bytes: 0,
             duration: Duration::ZERO,
+            calls: 1,
+            longest_call: Duration::ZERO,
             skip: None,
             failure: failure.map(|(kind, text)| Failure {
                 kind: Wire::Known(kind),

@@ -110,6 +110,8 @@ fn filesystem(run: &FilesystemRun, survey: &Survey) -> Value {
         "min_extent_bytes": run.min_extent,
         "left_below_min_extent_bytes": fs.and_then(|fs| super::people::left_behind(fs, run.min_extent)),
         "duration_ms": run.duration_ms,
+        "calls": run.calls,
+        "longest_call_ms": run.longest_call_ms,
         "skipped": run.skip.as_ref().map(skip),
         "failure": run.failure.as_ref().map(|f| json!({ "kind": f.kind, "errno": f.errno, "text": f.text })),
     })

@@ -88,6 +88,18 @@ pub(super) fn page(report: &RunReport, survey: &Survey) -> String {
                 .to_owned(),
         );
     }
+    if let Some(run) = worked.iter().max_by_key(|run| run.longest_call_ms)
+        && let (LONG_CALL_MS.., Some(fs)) = (run.longest_call_ms, of(run))
+    {
+        let calls = if run.calls == 1 { "1 call".to_owned() } else { format!("{} calls", run.calls) };
+        let text = format!(
+            "the longest call took {}, on {} ({}, {calls} in all): whoever wrote there may have waited so long",
+            secs(run.longest_call_ms),
+            shown(&fs.mount),
+            shown(&fs.fs_type)
+        );
+        lines.extend(wrap(&text, WIDTH));
+    }
     for run in &worked {
         let Some(fs) = of(run) else { continue };
         if let Some(left) = left_behind(fs, run.min_extent).filter(|left| *left > 0) {
@@ -104,6 +116,10 @@ pub(super) fn page(report: &RunReport, survey: &Survey) -> String {
     parts.push(lines.iter().map(|line| format!("{line}\n")).collect());
     parts.concat()
 }
+
+/// A call that took longer is told of: a program that waits so long is noticed. No pace makes one shorter than the
+/// filesystem allows.
+const LONG_CALL_MS: u64 = 1000;
 
 fn is_echo(run: &FilesystemRun) -> bool {
     run.claim == Some(ClaimKind::RangeEcho) && run.claimed.is_some()

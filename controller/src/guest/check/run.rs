@@ -73,6 +73,8 @@ fn filesystem_run(fs: v1::FilesystemRun) -> Result<FilesystemRun, Nonsense> {
         passed_bytes: bytes("passed", fs.passed)?,
         min_extent_bytes: bytes("min_extent", fs.min_extent)?,
         duration: millis("duration_ms", fs.duration_ms)?,
+        calls: fs.calls,
+        longest_call: millis("longest_call_ms", fs.longest_call_ms)?,
         skip: fs.skip.map(skip).transpose()?,
         failure: fs.failure.map(failure).transpose()?,
     })

@@ -76,6 +76,8 @@ struct FilesystemJson {
     claim: Option<Wire<ClaimKind>>,
     min_extent_bytes: Option<u64>,
     duration_secs: Option<f64>,
+    calls: Option<u32>,
+    longest_call_secs: Option<f64>,
     skipped: Option<SkipJson>,
     failure: Option<FailureJson>,
 }
@@ -185,6 +187,8 @@ fn filesystem(fs: &FilesystemOutcome) -> FilesystemJson {
         claim: run.and_then(|run| run.claim),
         min_extent_bytes: run.map(|run| run.min_extent_bytes),
         duration_secs: run.map(|run| run.duration.as_secs_f64()),
+        calls: run.map(|run| run.calls),
+        longest_call_secs: run.map(|run| run.longest_call.as_secs_f64()),
         skipped: skip.map(SkipJson::from),
         failure: run.and_then(|run| run.failure.as_ref()).map(FailureJson::from),
     }

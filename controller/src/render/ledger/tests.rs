@@ -131,3 +131,26 @@ async fn what_the_datastore_gained_stands_beside_what_the_image_lost() {
     let two = vec![one[0].clone(), ("b".to_owned(), outcome_of(&vm()).await)];
     assert_eq!(datastores(&two), "", "each saw a part of it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_long_call_is_told_of() {
+    let with = |calls: u32, millis: u64| async move {
+        let vm = vm_that(Sample::raw(), 28 * GIB, 28 * GIB, 12 * GIB);
+        let mut outcome = outcome_of(&vm).await;
+        let run = outcome.as_mut().unwrap().filesystems[0].run.as_mut().unwrap();
+        (run.calls, run.longest_call) = (calls, Duration::from_millis(millis));
+        super::vm("web-12", &outcome)
+    };
+    for (name, calls, millis, expected) in [
+        ("short", 12, 999, None),
+        ("one of many", 12, 4120, Some("the longest call took 4.1 s, on / (ext4, 12 calls in all)")),
+        ("the only one", 1, 61_000, Some("the longest call took 61.0 s, on / (ext4, 1 call in all)")),
+    ] {
+        let screen = with(calls, millis).await;
+        match expected {
+            Some(text) => assert!(screen.contains(text), "{name}: {screen}"),
+            None => assert!(!screen.contains("longest call"), "{name}: {screen}"),
+        }
+        assert!(screen.lines().all(|line| line.chars().count() <= COLUMNS), "{name}: {screen}");
+    }
+}
