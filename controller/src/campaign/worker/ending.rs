@@ -178,7 +178,7 @@ fn waits_for(stop: Option<Stop>) -> Wait {
     match stop {
         Some(Stop::Window) => Wait::Window,
         Some(Stop::Ordered) => Wait::Campaign,
-        Some(Stop::Leaving | Stop::Gone) | None => Wait::Room,
+        Some(Stop::Leaving | Stop::Lost | Stop::Gone) | None => Wait::Room,
     }
 }
 
@@ -187,6 +187,7 @@ fn stopped_text(stop: Option<Stop>) -> &'static str {
         Some(Stop::Window) => "its window closed",
         Some(Stop::Ordered) => "the campaign was stopped",
         Some(Stop::Leaving) => "its worker ended",
+        Some(Stop::Lost) => "its worker did not reach the store",
         Some(Stop::Gone) | None => "it was cancelled on the way",
     }
 }

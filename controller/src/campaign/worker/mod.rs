@@ -13,9 +13,12 @@
 
 mod ending;
 mod gates;
+mod hand;
+mod lease;
 pub mod lock;
 mod one;
-mod persist;
+pub mod persist;
+mod pulse;
 pub mod said;
 mod shift;
 mod stop;
@@ -36,7 +39,7 @@ use vms::Vms;
 /// How a worker goes about it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Between two heartbeats.
+    /// Between two heartbeats, where the store has no lease; else a quarter of it.
     pub heartbeat: Duration,
     /// Between two looks for orders.
     pub look: Duration,

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use super::{
     ending::{Ending, Over},
-    persist::Persist,
+    hand::Hand,
+    lease::Moment,
+    persist::{Persist, chance},
     said::{Listener, Said},
     stop::{Stop, Switch},
     vms::{ReachedBy, Vms},
@@ -44,6 +46,7 @@ pub(super) struct One<S, V> {
     pub(super) persist: Persist,
     pub(super) listener: Arc<dyn Listener>,
     pub(super) switch: Arc<Switch>,
+    pub(super) hand: Arc<Hand>,
 }
 
 impl<S: Store, V: Vms> One<S, V> {
@@ -85,6 +88,7 @@ impl<S: Store, V: Vms> One<S, V> {
             chance: chance(),
         };
         let ending = over.ending(|datastore| self.vms.identity(datastore));
+        self.hand.is_known(self.claimed.run, self.claimed.fence).await;
         self.tell(&ending).await;
     }
 
@@ -162,12 +166,12 @@ impl<S: Store, V: Vms> One<S, V> {
     async fn tell(&self, ending: &Ending) {
         let claimed = &self.claimed;
         let told = match ending {
-            Ending::Finish(result) => {
-                self.persist.until_answered(|| self.store.finish(claimed, result)).await
-            }
-            Ending::Later(later) => self.persist.until_answered(|| self.store.later(claimed, later)).await,
             Ending::Drop => Ok(Counted::Fenced),
+            _ => self.persist.until_answered(|| tell(&*self.store, claimed, ending)).await,
         };
+        if matches!(told, Ok(Counted::Counted | Counted::AlreadyCounted)) {
+            self.hand.remember(claimed, ending);
+        }
         self.listener.say(match (told, ending) {
             (Ok(Counted::Counted | Counted::AlreadyCounted), Ending::Finish(result)) => {
                 Said::Ended(claimed, result)
@@ -177,6 +181,19 @@ impl<S: Store, V: Vms> One<S, V> {
             }
             _ => Said::Dropped(claimed),
         });
+    }
+}
+
+/// Tells a store what became of a run.
+pub(super) async fn tell<S: Store>(
+    store: &S,
+    claimed: &Claimed,
+    ending: &Ending,
+) -> Result<Counted, Trouble> {
+    match ending {
+        Ending::Finish(result) => store.finish(claimed, result).await,
+        Ending::Later(later) => store.later(claimed, later).await,
+        Ending::Drop => Ok(Counted::Fenced),
     }
 }
 
@@ -195,16 +212,23 @@ impl<S, V> Keeper<'_, S, V> {
 
 impl<S: Store, V: Vms> Caller for Keeper<'_, S, V> {
     async fn before(&self, baseline: &Baseline) -> Result<(), Trouble> {
-        let One { claimed, store, persist, switch, .. } = self.one;
+        let One { claimed, store, persist, switch, hand, .. } = self.one;
         let stopped = || Trouble::new(Kind::Interrupted, "not begun: it was to end before it began");
         let mut wishes = switch.wishes();
+        let mut asked = Moment::now();
+        let ask = || {
+            asked = Moment::now();
+            store.baseline(claimed, baseline)
+        };
         let instruction = tokio::select! {
             biased;
             _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => return Err(stopped()),
-            instruction = persist.until_answered(|| store.baseline(claimed, baseline)) => instruction?,
+            instruction = persist.until_answered(ask) => instruction?,
         };
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(baseline.clone());
         match instruction {
+            // It may have been stopped since it asked.
+            Instruction::Keep if hand.lease.is_running_out(asked) => switch.stop(Stop::Lost),
             Instruction::Keep => return Ok(()),
             Instruction::Cancel => switch.stop(Stop::Ordered),
             Instruction::Gone => switch.stop(Stop::Gone),
@@ -215,9 +239,4 @@ impl<S: Store, V: Vms> Caller for Keeper<'_, S, V> {
     fn was_alone(&self) -> bool {
         self.one.switch.is_alone()
     }
-}
-
-/// Any number: two runs that failed together are not tried again together.
-fn chance() -> u32 {
-    uuid::Uuid::new_v4().as_fields().0
 }

@@ -33,16 +33,15 @@ impl Persist {
     /// Has it write until there is an answer. Anything but trouble with the store is one.
     pub(super) async fn until_answered<T, F: Future<Output = Result<T, Trouble>>>(
         &self,
-        ask: impl Fn() -> F,
+        mut ask: impl FnMut() -> F,
     ) -> Result<T, Trouble> {
-        let mut wait = FIRST;
+        let mut backoff = Backoff::up_to(MOST);
         loop {
             match self.write(ask()).await {
-                Err(trouble) if trouble.kind == Kind::Store => {}
+                Err(trouble) if is_of_the_store(&trouble) => {}
                 answer => return answer,
             }
-            tokio::time::sleep(wait).await;
-            wait = wait.saturating_mul(2).min(MOST);
+            tokio::time::sleep(backoff.wait()).await;
         }
     }
 
@@ -79,7 +78,7 @@ impl Persist {
     fn note(&self, mark: &AtomicBool, proven: Result<bool, &Trouble>) {
         let was_in_trouble = self.is_in_trouble();
         match proven {
-            Err(trouble) if trouble.kind == Kind::Store => {
+            Err(trouble) if is_of_the_store(trouble) => {
                 mark.store(true, Ordering::Relaxed);
                 if !was_in_trouble {
                     self.listener.say(Said::StoreTrouble(trouble));
@@ -98,6 +97,39 @@ impl Persist {
     fn is_in_trouble(&self) -> bool {
         [&self.not_read, &self.not_written].iter().any(|mark| mark.load(Ordering::Relaxed))
     }
+}
+
+/// Whether it is the store that is in trouble, and not what it was asked. A password or a right that was taken away may be
+/// given again.
+pub(super) fn is_of_the_store(trouble: &Trouble) -> bool {
+    matches!(trouble.kind, Kind::Store | Kind::NoPermission)
+}
+
+/// Waits that grow, and that no two workers share.
+pub struct Backoff {
+    next: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    /// From half a second, or less where `most` is less.
+    pub fn up_to(most: Duration) -> Self {
+        Self { next: FIRST.min(most), most }
+    }
+
+    /// The next wait: from half of it to the whole.
+    pub fn wait(&mut self) -> Duration {
+        let whole = self.next;
+        self.next = whole.saturating_mul(2).min(self.most);
+        let share = u32::try_from(u64::from(chance()) >> 16).unwrap_or_default();
+        let half = whole.checked_div(2).unwrap_or(whole);
+        half.saturating_add(half.saturating_mul(share).checked_div(1 << 16).unwrap_or_default())
+    }
+}
+
+/// Any number: two that failed together do not try again together.
+pub(super) fn chance() -> u32 {
+    uuid::Uuid::new_v4().as_fields().0
 }
 
 #[cfg(test)]
@@ -128,6 +160,17 @@ mod tests {
             .await;
         assert_eq!(answer, Ok(10));
         assert_eq!(*said.lock().unwrap(), [false, true]);
+    }
+
+    #[test]
+    fn waits_grow_to_a_bound() {
+        let mut backoff = Backoff::up_to(Duration::from_secs(30));
+        let waits: Vec<Duration> = (0..9).map(|_| backoff.wait()).collect();
+        for (wait, whole) in waits.iter().zip([500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]) {
+            let whole = Duration::from_millis(whole);
+            assert!(*wait >= whole / 2 && *wait <= whole, "{waits:?}");
+        }
+        assert!(Backoff::up_to(Duration::from_millis(250)).wait() <= Duration::from_millis(250));
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,6 +25,10 @@ pub enum Said<'a> {
     Held(&'a str),
     /// Admission goes on.
     Free,
+    /// So many trims are cancelled: their leases run out while the store does not answer.
+    GivenUp(usize),
+    /// The store has forgotten what it had taken: so many results are told again.
+    ToldAgain(usize),
     /// The store does not answer; said once.
     StoreTrouble(&'a Trouble),
     /// It does again.

@@ -1,7 +1,7 @@
 //! The loop of a worker: it claims while there is room, and otherwise sleeps until something ends, an order comes, a
 //! heartbeat is due, a time is reached or it is to leave.
 
-use std::{collections::HashMap, future::pending, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -12,15 +12,21 @@ use tokio::{
 use super::{
     Worker,
     gates::{Answer, Gates},
-    one::One,
-    persist::Persist,
+    hand::Hand,
+    lease::{Lease, Moment},
+    one::{One, tell},
+    persist::{Backoff, Persist},
+    pulse::Pulse,
     said::Said,
-    stop::{Stop, Switch},
+    stop::Stop,
     vms::Vms,
 };
-use crate::campaign::{
-    run::{Claimed, Instruction},
-    store::{Active, Claim, Store},
+use crate::{
+    campaign::{
+        run::{Claimed, Counted},
+        store::{Active, Claim, Store},
+    },
+    model::trouble::Kind,
 };
 
 /// A closed gate is asked again after this; so is a store that did not answer.
@@ -32,29 +38,24 @@ const CLOCKS_ARE_SET: Duration = Duration::from_secs(30);
 /// Told at its end, so that nobody waits for it.
 const ENDED: &str = "its worker has ended: systemctl start trimtab-worker";
 
-/// What a worker has in hand.
+/// Where another worker stands for this host, this one waits until it has gone.
+const ONE_EACH: &str = "another worker stands for this host in the store; this one waits until it has ended";
+
+/// The loop and what it goes by.
 pub(super) struct Shift<'a, S, V> {
     worker: &'a Worker<S, V>,
     /// Only this campaign.
     only: Option<i64>,
     persist: Persist,
     gates: Gates,
-    /// What runs, by the store's number.
-    running: HashMap<i64, Running>,
+    hand: Arc<Hand>,
     tasks: JoinSet<()>,
-    /// What keeps it from admitting.
-    held: Option<String>,
     /// The newest line of the history that it has acted on.
     seen: Option<i64>,
     /// When to claim again at the latest.
     next: Option<Instant>,
-}
-
-/// A run in hand.
-struct Running {
-    fence: u64,
-    switch: Arc<Switch>,
-    task: Id,
+    /// Until it stands for its host.
+    patience: Backoff,
 }
 
 /// What a look at the campaigns found.
@@ -73,50 +74,84 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
             only,
             persist: Persist::new(Arc::clone(&worker.listener)),
             gates: Gates::new(worker.settings.clone()),
-            running: HashMap::new(),
+            hand: Arc::new(Hand::new(Lease::new(worker.store.lease()))),
             tasks: JoinSet::new(),
-            held: None,
             seen: None,
             next: None,
+            patience: Backoff::up_to(AGAIN),
         }
     }
 
     /// Works until `leave` becomes true; where one campaign alone is carried out, until that is over.
     pub(super) async fn work(mut self, mut leave: watch::Receiver<bool>) {
-        let Worker { store, claimant, settings, listener, .. } = self.worker;
-        let recovered = tokio::select! {
-            recovered = self.persist.until_answered(|| store.recover(claimant)) => recovered,
-            () = becomes_true(&mut leave) => return,
+        let Worker { store, claimant, .. } = self.worker;
+        let (persist, hand) = (self.persist.clone(), Arc::clone(&self.hand));
+        let pulse = Pulse { worker: self.worker, hand: Arc::clone(&hand), persist: persist.clone() };
+        let left = tokio::select! {
+            left = self.until_it_leaves(&mut leave) => left,
+            never = pulse.beat() => match never {},
+            never = pulse.watch() => match never {},
         };
-        if let Ok(runs @ 1..) = recovered {
-            listener.say(Said::Recovered(runs));
+        if left && hand.stands() {
+            // Who is not told sees it by its silence.
+            drop(persist.write(store.heartbeat(claimant, Some(ENDED), &[])).await);
+            drop(persist.write(store.leave(claimant)).await);
         }
-        let mut heartbeat = ticks(settings.heartbeat);
-        let mut look = ticks(settings.look);
-        let mut found = self.admit(&leave).await;
-        self.beat().await;
+    }
+
+    /// Says whether it was told to leave, and not at its end.
+    async fn until_it_leaves(&mut self, leave: &mut watch::Receiver<bool>) -> bool {
+        let mut look = ticks(self.worker.settings.look);
+        let mut found = self.admit(leave).await;
+        self.hand.beat.notify_one();
         while found == Found::Work || !self.tasks.is_empty() {
             let next = self.next;
             tokio::select! {
-                () = becomes_true(&mut leave) => return self.leave().await,
+                () = becomes_true(leave) => {
+                    self.end_what_runs().await;
+                    return true;
+                }
                 Some(ended) = self.tasks.join_next_with_id() => {
                     self.over(ended);
-                    found = self.admit(&leave).await;
+                    found = self.admit(leave).await;
                 }
-                _ = heartbeat.tick() => self.beat().await,
                 _ = look.tick() => if self.is_news().await {
-                    self.beat().await;
-                    found = self.admit(&leave).await;
+                    self.hand.beat.notify_one();
+                    found = self.admit(leave).await;
                 },
-                () = self.gates.answered() => found = self.admit(&leave).await,
-                () = reached(next) => found = self.admit(&leave).await,
+                () = self.gates.answered() => found = self.admit(leave).await,
+                () = reached(next) => found = self.admit(leave).await,
             }
         }
+        false
+    }
+
+    /// Has the store take this worker for its host's, with all that those before it have left.
+    async fn stand(&mut self) -> bool {
+        let Worker { store, claimant, listener, .. } = self.worker;
+        match self.persist.write(store.recover(claimant)).await {
+            Ok(runs) => {
+                if runs > 0 {
+                    listener.say(Said::Recovered(runs));
+                }
+                self.patience = Backoff::up_to(AGAIN);
+                self.hand.stand();
+                return true;
+            }
+            Err(trouble) if trouble.kind == Kind::Busy => self.hold(Some(ONE_EACH)),
+            Err(_) => {}
+        }
+        let wait = self.patience.wait();
+        self.again_after(wait);
+        false
     }
 
     /// Claims as long as there is room.
     async fn admit(&mut self, leave: &watch::Receiver<bool>) -> Found {
         self.next = None;
+        if !self.hand.stands() && !self.stand().await {
+            return Found::Work;
+        }
         let worker = self.worker;
         let Ok(mut active) = self.persist.read(worker.store.active(&worker.claimant)).await else {
             self.again_after(AGAIN);
@@ -130,7 +165,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                 match self.gates.answer(&gates) {
                     Answer::Open => {}
                     Answer::Asked => {
-                        held = held.or(self.held.clone());
+                        held = held.or(self.hand.held());
                         break;
                     }
                     Answer::Closed(why) => {
@@ -139,9 +174,10 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                         break;
                     }
                 }
+                let asked = Moment::now();
                 let claim = worker.store.claim(campaign, &worker.claimant);
                 match self.persist.write_if(claim, |claim| matches!(claim, Claim::Run(_))).await {
-                    Ok(Claim::Run(claimed)) => self.begin(*claimed),
+                    Ok(Claim::Run(claimed)) => self.begin(*claimed, asked),
                     Ok(Claim::Nothing { next, .. }) => {
                         if let Some(next) = next {
                             self.again_after(next.min(CLOCKS_ARE_SET));
@@ -149,6 +185,11 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                         break;
                     }
                     Ok(Claim::Empty) => break,
+                    Err(trouble) if trouble.kind == Kind::Busy => {
+                        self.hand.step_down();
+                        self.again_after(AGAIN);
+                        break;
+                    }
                     Err(_) => {
                         self.again_after(AGAIN);
                         break;
@@ -156,7 +197,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                 }
             }
         }
-        self.hold(held);
+        self.hold(held.as_deref());
         // What was written meanwhile, by this worker too, was acted on.
         if let Ok(newest) = self.persist.read(worker.store.newest()).await {
             self.seen = Some(newest);
@@ -164,77 +205,69 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         found
     }
 
-    fn begin(&mut self, claimed: Claimed) {
-        let switch = Arc::new(Switch::new());
-        if !self.running.is_empty() {
-            switch.has_company();
-        }
-        self.running.values().for_each(|other| other.switch.has_company());
+    fn begin(&mut self, claimed: Claimed, asked: Moment) {
         let (run, fence) = (claimed.run, claimed.fence);
         let Worker { store, vms, listener, .. } = self.worker;
         let one = One {
+            switch: self.hand.take(&claimed, asked),
             claimed,
             store: Arc::clone(store),
             vms: Arc::clone(vms),
             persist: self.persist.clone(),
             listener: Arc::clone(listener),
-            switch: Arc::clone(&switch),
+            hand: Arc::clone(&self.hand),
         };
         let task = self.tasks.spawn(one.carry_out()).id();
-        self.running.insert(run, Running { fence, switch, task });
+        self.hand.carries(run, fence, task);
     }
 
     /// One that panicked beside its turn has left its run to the store, as a worker does that dies: the next one recovers
     /// it.
     fn over(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
-        self.running.retain(|_, running| running.task != task);
-    }
-
-    /// Says what runs here, and does what the store says of each.
-    async fn beat(&mut self) {
-        let stages: Vec<(i64, u64, String)> =
-            self.running.iter().map(|(run, one)| (*run, one.fence, one.switch.stage())).collect();
-        let Worker { store, claimant, .. } = self.worker;
-        let told = self.persist.write(store.heartbeat(claimant, self.held.as_deref(), &stages)).await;
-        for (run, instruction) in told.unwrap_or_default() {
-            let Some(Running { switch, .. }) = self.running.get(&run) else { continue };
-            match instruction {
-                Instruction::Keep => {}
-                Instruction::Cancel => switch.stop(Stop::Ordered),
-                Instruction::Gone => switch.stop(Stop::Gone),
-            }
-        }
+        self.hand.over(ended.map_or_else(|error| error.id(), |(task, ())| task));
     }
 
     /// Whether somebody has ordered or applied anything since.
     async fn is_news(&mut self) -> bool {
         match self.persist.read(self.worker.store.newest()).await {
-            Ok(newest) => self.seen != Some(newest),
+            Ok(newest) => {
+                if self.seen.is_some_and(|seen| newest < seen) {
+                    self.tell_again().await;
+                }
+                self.seen != Some(newest)
+            }
             Err(_) => false,
         }
     }
 
-    /// Cancels what runs, and waits for its account.
-    async fn leave(mut self) {
-        self.running.values().for_each(|one| one.switch.stop(Stop::Leaving));
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        // What is not done by then is recovered by the next worker: the agents stop when nobody listens.
-        drop(timeout(self.worker.settings.leave_within, all).await);
-        let Worker { store, claimant, .. } = self.worker;
-        // Who is not told sees it by its silence.
-        drop(self.persist.write(store.heartbeat(claimant, Some(ENDED), &[])).await);
+    /// The history has become shorter: the database was put back to an earlier state. What it took since from this worker
+    /// it is told once more, the oldest first; what it still knows it does not count again.
+    async fn tell_again(&self) {
+        let mut again = 0_usize;
+        for (claimed, ending) in self.hand.told() {
+            let told = self.persist.until_answered(|| tell(&*self.worker.store, &claimed, &ending)).await;
+            again = again.saturating_add(usize::from(told == Ok(Counted::Counted)));
+        }
+        self.worker.listener.say(Said::ToldAgain(again));
     }
 
-    fn hold(&mut self, held: Option<String>) {
-        if self.held == held {
-            return;
+    /// Cancels what runs, and waits for its account.
+    async fn end_what_runs(&mut self) {
+        self.hand.stop(Stop::Leaving);
+        let all = async {
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
+                self.hand.over(task);
+            }
+        };
+        // What is not done by then is recovered by the next worker: the agents stop when nobody listens.
+        drop(timeout(self.worker.settings.leave_within, all).await);
+    }
+
+    fn hold(&self, held: Option<&str>) {
+        if self.hand.hold(held) {
+            self.worker.listener.say(held.map_or(Said::Free, Said::Held));
         }
-        match &held {
-            Some(why) => self.worker.listener.say(Said::Held(why)),
-            None => self.worker.listener.say(Said::Free),
-        }
-        self.held = held;
     }
 
     fn again_after(&mut self, wait: Duration) {

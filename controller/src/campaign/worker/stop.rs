@@ -16,6 +16,8 @@ pub(super) enum Stop {
     Window,
     /// The worker ends.
     Leaving,
+    /// The store was not reached for so long that another worker may get it soon.
+    Lost,
     /// An abort, or harm elsewhere.
     Ordered,
     /// It is another worker's now.
@@ -108,6 +110,7 @@ mod tests {
         for (why, stands) in [
             (Stop::Window, Stop::Window),
             (Stop::Ordered, Stop::Ordered),
+            (Stop::Lost, Stop::Ordered),
             (Stop::Leaving, Stop::Ordered),
             (Stop::Gone, Stop::Gone),
             (Stop::Window, Stop::Gone),

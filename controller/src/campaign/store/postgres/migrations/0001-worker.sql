@@ -34,6 +34,37 @@ CREATE TYPE claimed AS (
     put_off BIGINT, baseline TEXT, closes BIGINT, now BIGINT, limits TEXT, campaign BIGINT
 );
 
+-- Refuses who was taken for gone: another worker stands for its host within its lease.
+CREATE FUNCTION stands(its TEXT, process TEXT, now BIGINT) RETURNS VOID LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    other TEXT;
+BEGIN
+    SELECT h.worker INTO other FROM host h WHERE h.id = its AND h.worker <> process AND h.lease >= now;
+    IF FOUND THEN
+        RAISE EXCEPTION 'another worker stands for host % (%)', its, other USING ERRCODE = 'TT004';
+    END IF;
+END $$;
+
+-- Takes a claim on that this database has forgotten: it was put back to an earlier state, and the worker goes by what was
+-- answered before. Such a claim has a fence that the run has not had yet, from a time when its campaign was there.
+CREATE FUNCTION adopt(its_host TEXT, its BIGINT, its_fence BIGINT, now BIGINT) RETURNS VOID
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    of BIGINT;
+BEGIN
+    UPDATE run r SET state = 'running', admitted = TRUE, fence = its_fence, claimed = now, heard = now, not_before = 0,
+        worker = (SELECT h.worker FROM host h WHERE h.id = its_host), wait = NULL, wait_text = NULL, nonce = NULL,
+        lease = now + (SELECT s.lease FROM store s)
+    FROM campaign c
+    WHERE r.id = its AND r.host = its_host AND r.state = 'waiting' AND r.fence < its_fence AND c.id = r.campaign
+        AND its_fence BETWEEN c.applied AND now + 3600000000
+    RETURNING r.campaign INTO of;
+    IF FOUND THEN
+        PERFORM note(now, of, its, 'adopted', 'the store', format('fence %s is of a later state than this database', its_fence),
+            NULL);
+    END IF;
+END $$;
+
 -- The best run that has room. What was begun before goes first: a run that a worker left in the middle may go on in its
 -- guest for a moment, and has its place back before another one gets it. `nonce` makes a claim whose answer was lost
 -- answerable: the same one gets the same run.
@@ -52,6 +83,7 @@ DECLARE
     is_empty BOOLEAN := TRUE;
 BEGIN
     answer.now := locked();
+    PERFORM stands(its, process, answer.now);
     PERFORM expire(answer.now);
     SELECT r.id INTO best FROM run r
     WHERE r.host = its AND r.state = 'running' AND r.worker = process AND r.nonce = mark;
@@ -169,8 +201,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS
 DECLARE
     its_host TEXT := acting(said);
     now BIGINT := locked();
-    answer TEXT := instruction(its_host, its, its_fence);
+    answer TEXT;
 BEGIN
+    PERFORM adopt(its_host, its, its_fence, now);
+    answer := instruction(its_host, its, its_fence);
     IF answer = 'keep' THEN
         UPDATE run r SET baseline = text, heard = now, lease = now + s.lease FROM store s WHERE r.id = its;
     END IF;
@@ -186,9 +220,11 @@ DECLARE
     now BIGINT := locked();
     one RECORD;
 BEGIN
+    PERFORM stands(its_host, process, now);
     PERFORM expire(now);
     PERFORM seen(its_host, process, why, now);
     FOR one IN SELECT u.run, u.fence, u.stage FROM unnest(runs, fences, stages) AS u (run, fence, stage) LOOP
+        PERFORM adopt(its_host, one.run, one.fence, now);
         run := one.run;
         answer := instruction(its_host, one.run, one.fence);
         IF answer <> 'gone' THEN
@@ -227,6 +263,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     of run;
 BEGIN
+    PERFORM adopt(its_host, its, its_fence, now);
     SELECT * INTO of FROM run r WHERE r.id = its AND r.host = its_host;
     IF NOT FOUND THEN
         RETURN 'unknown';

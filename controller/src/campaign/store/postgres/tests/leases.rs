@@ -38,7 +38,8 @@ async fn a_silent_worker_loses_its_run_and_its_word() {
     let kept = store.heartbeat(&worker(), None, &[stage(&first)]).await.unwrap();
     assert_eq!(kept, [(first.run, Instruction::Keep)], "as long as the lease is");
     clock.forward(LEASE);
-    assert_eq!(store.claim(id, &other()).await.unwrap(), Claim::Empty, "a heartbeat renews it");
+    let refused = store.claim(id, &other()).await.unwrap_err();
+    assert_eq!(refused.kind, crate::model::trouble::Kind::Busy, "a heartbeat renews it: {refused}");
     clock.forward(Duration::from_secs(1));
     let Claim::Run(second) = store.claim(id, &other()).await.unwrap() else { panic!("it waits again") };
     assert!(second.fence > first.fence && second.agent_run_id == first.agent_run_id);
@@ -90,4 +91,77 @@ async fn a_claim_whose_answer_was_lost_is_answered_again() {
     assert_eq!(claim("a").await, first);
     assert_ne!(claim("b").await, first);
     assert_eq!(store.status(id).await.unwrap().summary.running, 2);
+}
+
+#[tokio::test]
+async fn who_was_taken_for_gone_is_refused_while_another_one_stands() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let id = store.apply(&campaign(2, loose())).await.unwrap();
+    store.recover(&worker()).await.unwrap();
+    clock.forward(LEASE * 2);
+    store.recover(&other()).await.unwrap();
+    let busy = |trouble: Trouble| assert_eq!(trouble.kind, crate::model::trouble::Kind::Busy, "{trouble}");
+    busy(store.heartbeat(&worker(), None, &[]).await.unwrap_err());
+    busy(store.claim(id, &worker()).await.unwrap_err());
+    clock.forward(LEASE * 2);
+    store.heartbeat(&worker(), None, &[]).await.unwrap();
+    busy(store.claim(id, &other()).await.unwrap_err());
+}
+
+/// Has the database forget all that came after it was copied: a failover that lost the last commits.
+async fn put_back(store: &PgStore, keep: &str) {
+    let db = &mut *store.ways.take().await.unwrap();
+    for table in ["run", "event", "host"] {
+        let statements = match keep {
+            "copy" => format!("CREATE TABLE old_{table} AS TABLE {table}"),
+            // Its generated column is not in the way of the others.
+            _ if table == "run" => "UPDATE run r SET state = o.state, admitted = o.admitted, fence = o.fence, \
+                settled = o.settled, agent_run = o.agent_run, baseline = o.baseline, worker = o.worker, lease = o.lease, \
+                class = o.class, result = o.result, freed = o.freed, ended = o.ended, end_event = o.end_event \
+                FROM old_run o WHERE o.id = r.id; UPDATE campaign SET state = 'active', ended = NULL"
+                .to_owned(),
+            _ => format!("DELETE FROM {table} t WHERE NOT EXISTS (SELECT FROM old_{table} o WHERE o.id = t.id)"),
+        };
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut *db).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_the_database_has_forgotten_is_its_workers_again() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let id = store.apply(&campaign(2, loose())).await.unwrap();
+    store.recover(&worker()).await.unwrap();
+    put_back(&store, "copy").await;
+    clock.forward(Duration::from_secs(1));
+    let (first, second) = (take(&store, id).await, take(&store, id).await);
+    assert_eq!(store.finish(&first, &result(Class::Reclaimed, 500)).await.unwrap(), Counted::Counted);
+    put_back(&store, "restore").await;
+    let before = store.status(id).await.unwrap().summary;
+    assert_eq!((before.running, before.waiting, before.freed_bytes), (0, 2, 0), "it has forgotten all of it");
+
+    assert_eq!(store.finish(&first, &result(Class::Reclaimed, 500)).await.unwrap(), Counted::Counted);
+    assert_eq!(store.finish(&first, &result(Class::Reclaimed, 500)).await.unwrap(), Counted::AlreadyCounted);
+    let kept = store.heartbeat(&worker(), None, &[stage(&second)]).await.unwrap();
+    assert_eq!(kept, [(second.run, Instruction::Keep)]);
+    assert_eq!(store.finish(&second, &result(Class::Reclaimed, 7)).await.unwrap(), Counted::Counted);
+    let summary = store.status(id).await.unwrap().summary;
+    assert_eq!((summary.freed_bytes, summary.waiting), (507, 0));
+}
+
+#[tokio::test]
+async fn a_fence_that_was_never_given_is_taken_for_nothing() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    clock.forward(Duration::from_secs(10));
+    let id = store.apply(&campaign(1, loose())).await.unwrap();
+    let claimed = take(&store, id).await;
+    store.later(&claimed, &later(Wait::Window, 0)).await.unwrap();
+    let now = u64::try_from(clock.micros()).unwrap();
+    for fence in [claimed.fence + 4_000_000_000 + now, 5_000_000] {
+        let forged = Claimed { fence, ..claimed.clone() };
+        let told = store.finish(&forged, &result(Class::Reclaimed, 500)).await.unwrap();
+        assert_eq!(told, Counted::Fenced, "{fence}");
+    }
 }
