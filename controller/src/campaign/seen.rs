@@ -106,8 +106,59 @@ impl SeenVm {
         Self { name, uuid, labels, is_on, disks: Vec::new(), out: Some(out), notes: Vec::new() }
     }
 
+    /// With what a guest may have made long cut off, so that one guest does not keep its host from publishing.
+    pub fn bounded(mut self) -> Self {
+        cut(&mut self.notes, 4096);
+        cut(&mut self.labels, 4096);
+        self.disks.truncate(64);
+        for disk in &mut self.disks {
+            shorten(&mut disk.name, 100);
+        }
+        if let Some(out) = &mut self.out {
+            shorten(&mut out.text, 1000);
+        }
+        self
+    }
+
     /// Its disks that a trim gives something back of.
     pub fn going(&self) -> impl Iterator<Item = &SeenDisk> {
         self.disks.iter().filter(|disk| disk.goes)
+    }
+}
+
+/// Keeps so many of the lines that they are no longer than this together.
+fn cut(lines: &mut Vec<String>, most_bytes: usize) {
+    let mut left = most_bytes;
+    lines.retain_mut(|line| {
+        shorten(line, 1000);
+        let fits = line.len() <= left;
+        left = left.saturating_sub(line.len());
+        fits
+    });
+}
+
+/// At most so many bytes of it, and as whole characters.
+fn shorten(text: &mut String, most_bytes: usize) {
+    if text.len() > most_bytes {
+        text.truncate(text.floor_char_boundary(most_bytes));
+        text.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_talks_much_is_cut_short() {
+        let mut vm = SeenVm::not_looked_at("a".into(), None, vec!["prod".into()], true);
+        assert_eq!(vm.clone().bounded(), vm);
+        vm.notes = vec!["\u{1b}ü".repeat(100_000); 100];
+        vm.out = Some(Out { reason: Reason::Cut, text: "ü".repeat(100_000), paste: None });
+        let bounded = vm.bounded();
+        assert_eq!(bounded.notes.len(), 4);
+        assert!(bounded.notes[0].ends_with('…') && bounded.out.as_ref().unwrap().text.len() < 1010);
+        // As JSON an escape is six characters.
+        assert!(serde_json::to_string(&bounded).unwrap().len() < 64 << 10);
     }
 }

@@ -58,6 +58,11 @@ pub(super) async fn load_with(global: &Global, flags: Flags) -> Result<Known, Tr
 }
 
 impl Known {
+    /// All VMs.
+    pub(super) fn into_vms(self) -> Vec<Vm> {
+        self.inventory.vms
+    }
+
     /// The VMs that the caller means. Where images lie is looked up only for who selects by it.
     pub(super) async fn select(&self, selection: &Selection) -> Result<Vec<Vm>, Trouble> {
         let terms = selection.select.as_deref();

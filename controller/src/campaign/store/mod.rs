@@ -6,7 +6,7 @@
 pub mod any;
 pub mod at;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod fleet;
 mod hours;
 pub mod postgres;

@@ -205,4 +205,4 @@ fn disk_result(disk: &DiskOutcome, identity: &impl Fn(&Datastore) -> String) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -18,6 +18,7 @@ mod lease;
 pub mod lock;
 mod one;
 pub mod persist;
+pub mod publish;
 mod pulse;
 pub mod said;
 mod shift;

@@ -29,6 +29,8 @@ pub enum Said<'a> {
     GivenUp(usize),
     /// The store has forgotten what it had taken: so many results are told again.
     ToldAgain(usize),
+    /// What the host has could not be published; said once.
+    Unpublished(&'a Trouble),
     /// The store does not answer; said once.
     StoreTrouble(&'a Trouble),
     /// It does again.

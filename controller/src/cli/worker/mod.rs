@@ -6,7 +6,7 @@ mod notify;
 mod say;
 mod vms;
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc};
 
 use super::{
     args::{Global, campaign::WorkerArgs},
@@ -16,10 +16,12 @@ use super::{
 };
 use crate::{
     campaign::{
-        store::{Claimant, any::AnyStore},
+        seen::SeenHost,
+        store::{Claimant, Store, any::AnyStore},
         worker::{
             Settings, Worker,
             lock::{Taken, WorkerLock},
+            publish::{Ended, Pace, Publisher},
             said::Listener,
         },
     },
@@ -43,16 +45,32 @@ pub(super) async fn run(global: &Global, args: &WorkerArgs, output: &Output) -> 
             return Ok(exit::NOT_NOW);
         }
     };
-    let worker = worker(global, &config, Arc::clone(&store), Arc::new(say::Lines));
+    let ended = Ended::new(Arc::new(say::Lines));
+    let listener: Arc<dyn Listener> = Arc::<Ended>::clone(&ended);
+    let worker = worker(global, &config, Arc::clone(&store), listener);
     notify::ready();
-    let metrics = metrics::Metrics::new(store, config.metrics);
+    let publishing = publish(&store, &worker, &config, ended);
+    let metrics = metrics::Metrics::new(Arc::clone(&store), config.metrics.clone());
     tokio::select! {
         () = worker.work(leave) => {}
         () = metrics.keep() => {}
+        () = publishing => {}
     }
     // What came of those that were cancelled at the end.
     metrics.write().await;
     Ok(exit::OK)
+}
+
+/// Keeps what this host has current in a fleet's store; never ends.
+async fn publish(store: &AnyStore, worker: &Worker<AnyStore, HostVms>, config: &Config, ended: Arc<Ended>) {
+    let (Some(fleet), Some(lease)) = (store.fleet(), store.lease()) else { return pending().await };
+    let about = SeenHost {
+        name: host::name(),
+        gates: config.gates.iter().map(|gate| gate.name.clone()).collect(),
+        ..SeenHost::default()
+    };
+    let (sights, by) = (&*worker.vms, worker.claimant.clone());
+    Publisher { fleet, sights, by, about, pace: Pace::within(lease), ended }.keep().await;
 }
 
 /// A worker of this host's VMs.

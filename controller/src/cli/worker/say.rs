@@ -74,7 +74,7 @@ fn line(said: &Said<'_>) -> Option<String> {
         Said::ToldAgain(results) => Some(format!(
             "the store was put back to an earlier state: {results} results that it had lost were told again"
         )),
-        Said::StoreTrouble(trouble) => {
+        Said::StoreTrouble(trouble) | Said::Unpublished(trouble) => {
             let hint = trouble.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             Some(format!("{}{hint}; it is tried again", safe(&trouble.text)))
         }

@@ -9,11 +9,15 @@ use super::super::{
     vms::{Known, Reached, load},
 };
 use crate::{
-    campaign::{run::VmKey, worker::vms::Vms},
+    campaign::{
+        run::VmKey,
+        worker::{publish::Sights, vms::Vms},
+    },
     config::datastores::DatastoreNames,
     guest::GuestWay,
     image::HostStorage,
-    model::{image::Datastore, trouble::Trouble},
+    model::{image::Datastore, trouble::Trouble, vm::Vm},
+    trim::look::{Look, look},
     vmm::HostVmm,
 };
 
@@ -42,6 +46,21 @@ impl HostVms {
         let fresh = Arc::new(load(&self.global, None).await?.with_neighbours());
         *known = Some((Instant::now(), Arc::clone(&fresh)));
         Ok(fresh)
+    }
+}
+
+impl Sights for HostVms {
+    async fn list(&self) -> Result<Vec<Vm>, Trouble> {
+        // Without its neighbours: to list them asks no monitor.
+        Ok(load(&self.global, None).await?.into_vms())
+    }
+
+    async fn look(&self, vm: &Vm) -> Result<Look, Trouble> {
+        look(&self.known().await?.reach(vm).parts()).await
+    }
+
+    fn names(&self) -> &DatastoreNames {
+        &self.names
     }
 }
 

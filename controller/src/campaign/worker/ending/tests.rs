@@ -53,7 +53,7 @@ fn lost_on_the_way() -> Result<TurnOutcome, Trouble> {
     Ok(TurnOutcome { trouble, run: None, ..outcome })
 }
 
-fn claimed(baseline: Option<Baseline>) -> Claimed {
+pub(in crate::campaign::worker) fn claimed(baseline: Option<Baseline>) -> Claimed {
     Claimed {
         run: 1,
         campaign: 1,
