@@ -14,6 +14,7 @@ pub mod hybrid;
 pub mod keeper;
 pub mod libvirt;
 pub mod loop_disk;
+pub mod postgres;
 pub mod programs;
 pub mod sim;
 pub mod trimtab;

@@ -5,6 +5,7 @@
 
 mod discards;
 mod figures;
+pub mod fleet;
 pub mod guest;
 mod memory;
 mod ours;

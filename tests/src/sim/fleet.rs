@@ -55,13 +55,20 @@ pub struct FleetSpec {
 
 /// Builds it. Of the VMs that misbehave none harms storage: that ends a campaign, and has tests of its own.
 pub fn fleet(spec: FleetSpec) -> World {
-    let mut dice = Dice::new(spec.seed);
+    world(specs(spec))
+}
+
+/// How each of its VMs is made.
+pub fn specs(fleet: FleetSpec) -> impl Iterator<Item = Spec> {
+    let mut dice = Dice::new(fleet.seed);
+    (0..fleet.vms).map(move |number| one(&mut dice, fleet, number))
+}
+
+/// A host that runs these VMs.
+pub fn world(specs: impl Iterator<Item = Spec>) -> World {
     let log = Arc::new(Log::default());
-    let vms = (0..spec.vms).map(|number| {
-        let spec = one(&mut dice, spec, number);
-        Arc::new(SimVm::new(spec, Arc::clone(&log)))
-    });
-    World::new(vms.collect(), log)
+    let vms = specs.map(|spec| Arc::new(SimVm::new(spec, Arc::clone(&log)))).collect();
+    World::new(vms, log)
 }
 
 fn one(dice: &mut Dice, spec: FleetSpec, number: u64) -> Spec {
@@ -104,12 +111,17 @@ fn store_name(number: u64) -> String {
 
 /// A campaign over all VMs of a world, in the world's order.
 pub fn campaign(world: &World, limits: Limits) -> NewCampaign {
-    let runs = world.vms.iter().zip(0..).map(|(vm, position)| NewRun {
-        vm: VmKey { host: HOST.to_owned(), name: vm.spec.name.clone(), uuid: None },
-        datastores: vm.spec.datastores.clone(),
+    over(world.vms.iter().map(|vm| (HOST.to_owned(), &vm.spec)), limits)
+}
+
+/// A campaign over these VMs, in their order, each on its host.
+pub fn over<'a>(vms: impl Iterator<Item = (String, &'a Spec)>, limits: Limits) -> NewCampaign {
+    let runs = vms.zip(0..).map(|((host, spec), position)| NewRun {
+        vm: VmKey { host, name: spec.name.clone(), uuid: None },
+        datastores: spec.datastores.clone(),
         position,
-        expected_bytes: vm.spec.garbage_bytes,
-        is_first: vm.spec.is_first,
+        expected_bytes: spec.garbage_bytes,
+        is_first: spec.is_first,
     });
     NewCampaign {
         name: "simulated".to_owned(),

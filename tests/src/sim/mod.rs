@@ -11,6 +11,7 @@
 
 #![allow(clippy::arithmetic_side_effects, reason = "a simulation that overflows ends its test")]
 
+pub mod apart;
 pub mod check;
 pub mod facts;
 pub mod fleet;
