@@ -62,10 +62,11 @@ include packaging/package.mk
 .PHONY: bench
 bench: agent-static ## how large the agent is, how fast campaigns and their store are, what a trim does to a writer (root, 20 min)
 	@tests/setup demo
-	@$(QUICK) -p trimtab-controller -p trimtab-tests --no-default-features --bin trimtab --bin bench --bin bench-store --bin bench-campaign --bin bench-kills --bin bench-pace --bin bench-guest --bin bench-witness
+	@$(QUICK) -p trimtab-controller -p trimtab-tests --no-default-features --bin trimtab --bin bench --bin bench-store --bin bench-campaign --bin bench-kills --bin bench-fleet --bin bench-pace --bin bench-guest --bin bench-witness
 	@$(TARGET)/$(TRIPLE)/quick/bench-store target/bench-store.json
 	@$(TARGET)/$(TRIPLE)/quick/bench-campaign
 	@$(TARGET)/$(TRIPLE)/quick/bench-kills
+	@$(TARGET)/$(TRIPLE)/quick/bench-fleet
 	@$(TARGET)/$(TRIPLE)/quick/bench target/bench.json
 	@rm -f target/bench-guest.json
 	@$(TARGET)/$(TRIPLE)/quick/bench-guest target/bench-guest.json
