@@ -118,6 +118,65 @@ pub struct DatastoreSum {
     pub freed_bytes: i64,
 }
 
+/// One campaign as its metrics show it: all of it, or one host's part.
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+pub struct Figures {
+    /// The store's number.
+    pub id: i64,
+    /// As the plan calls it.
+    pub name: String,
+    /// Where it is.
+    pub state: CampaignState,
+    /// Runs that wait.
+    pub waiting: u32,
+    /// Runs that run.
+    pub running: u32,
+    /// Runs that are over, by class.
+    pub done: BTreeMap<Class, u32>,
+    /// What is held, in bytes.
+    pub held_bytes: u64,
+    /// What the plan expects, in bytes.
+    pub expected_bytes: u64,
+    /// Each datastore's part.
+    pub datastores: Vec<PlaceFigures>,
+}
+
+/// One datastore's part of it.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct PlaceFigures {
+    /// Its identity.
+    pub datastore: String,
+    /// What runs on it.
+    pub running: u32,
+    /// At once, by all hosts together.
+    pub cap: u32,
+    /// What came back on it, in bytes.
+    pub freed_bytes: i64,
+}
+
+impl From<&Status> for Figures {
+    fn from(status: &Status) -> Self {
+        let summary = &status.summary;
+        let place = |sum: &DatastoreSum| PlaceFigures {
+            datastore: sum.datastore.clone(),
+            running: sum.running,
+            cap: sum.cap,
+            freed_bytes: sum.freed_bytes,
+        };
+        Self {
+            id: summary.id,
+            name: summary.name.clone(),
+            state: summary.state,
+            waiting: summary.waiting,
+            running: summary.running,
+            done: summary.done.clone(),
+            held_bytes: summary.held_bytes,
+            expected_bytes: summary.expected_bytes,
+            datastores: status.datastores.iter().map(place).collect(),
+        }
+    }
+}
+
 /// One run, for `status` and `report`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RunRow {

@@ -1,10 +1,12 @@
 //! What a store tells of campaigns, as Prometheus's text format for node_exporter's textfile collector.
 //!
-//! Everything is read from the store when the file is written, so a worker that was started anew shows the same numbers.
+//! Everything is read from the store when the file is written, so a worker that was started anew shows the same numbers. In a
+//! fleet a worker knows of its own host's runs alone: the sum over all hosts is the campaign.
 //! Labels are the host's own words (a campaign's number and name, a datastore's identity, closed lists): never a guest's
 //! text, and no VM, of which there may be thousands. What came back is a gauge: growth counts against it.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, Permissions},
     io::Write,
     os::unix::fs::PermissionsExt,
@@ -15,7 +17,8 @@ use jiff::{SignedDuration, Timestamp};
 use prometheus::{Encoder, GaugeVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector};
 
 use super::{
-    account::{Status, Summary},
+    account::{Figures, Summary},
+    run::Class,
     store::Store,
 };
 use crate::model::trouble::{Kind, Trouble};
@@ -23,18 +26,43 @@ use crate::model::trouble::{Kind, Trouble};
 /// A campaign that is over leaves the file after this, and its series end.
 const SHOWN_AFTER_ITS_END: SignedDuration = SignedDuration::from_hours(24);
 
-/// Writes the file anew from the store, as of `now`. It is replaced as a whole: a reader never sees half of it.
+/// What is written.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Told {
+    /// Runs of all campaigns that are over, by class; `None`: who writes does not know of all.
+    pub ended: Option<BTreeMap<Class, u64>>,
+    /// Campaigns that go on, or were over a day ago at most.
+    pub campaigns: Vec<Figures>,
+}
+
+/// All that a store knows, as of `now`.
 ///
 /// # Errors
-/// The store's, or that the file cannot be written.
-pub async fn export<S: Store>(store: &S, file: &Path, now: Timestamp) -> Result<(), Trouble> {
-    let campaigns = store.list().await?;
-    let mut current = Vec::new();
-    for campaign in campaigns.iter().filter(|campaign| is_shown(campaign, now)) {
-        current.push(store.status(campaign.id).await?);
+/// The store's.
+pub async fn of_all<S: Store>(store: &S, now: Timestamp) -> Result<Told, Trouble> {
+    let all = store.list().await?;
+    let mut campaigns = Vec::new();
+    for campaign in all.iter().filter(|campaign| is_shown(campaign, now)) {
+        campaigns.push(Figures::from(&store.status(campaign.id).await?));
     }
-    let text = text(&campaigns, &current, now)
-        .map_err(|error| Trouble::new(Kind::Internal, format!("metrics: {error}")))?;
+    Ok(Told { ended: Some(ended(&all)), campaigns })
+}
+
+fn ended(campaigns: &[Summary]) -> BTreeMap<Class, u64> {
+    let mut ended = BTreeMap::new();
+    for (class, count) in campaigns.iter().flat_map(|campaign| &campaign.done) {
+        let sum: &mut u64 = ended.entry(*class).or_default();
+        *sum = sum.saturating_add(u64::from(*count));
+    }
+    ended
+}
+
+/// Writes the file anew, as of `now`. It is replaced as a whole: a reader never sees half of it.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn export(told: &Told, file: &Path, now: Timestamp) -> Result<(), Trouble> {
+    let text = text(told, now).map_err(|error| Trouble::new(Kind::Internal, format!("metrics: {error}")))?;
     replace(file, &text).map_err(|error| {
         Trouble::new(Kind::Config, format!("cannot write the metrics to {}: {error}", file.display())).hint(
             "does the folder exist, and may this user write there? `metrics` in trimtab.toml names the file",
@@ -46,11 +74,12 @@ fn is_shown(campaign: &Summary, now: Timestamp) -> bool {
     campaign.ended.is_none_or(|ended| now.duration_since(ended) < SHOWN_AFTER_ITS_END)
 }
 
-/// All of the store's campaigns summed up, and those that are shown one by one.
-fn text(campaigns: &[Summary], current: &[Status], now: Timestamp) -> prometheus::Result<String> {
+fn text(told: &Told, now: Timestamp) -> prometheus::Result<String> {
     let registry = Registry::new();
-    totals(&registry, campaigns)?;
-    each(&registry, current)?;
+    if let Some(ended) = &told.ended {
+        totals(&registry, ended)?;
+    }
+    each(&registry, &told.campaigns)?;
     let written = IntGauge::new("trimtab_metrics_timestamp_seconds", "When this was written.")?;
     written.set(now.as_second());
     registry.register(Box::new(written))?;
@@ -64,22 +93,22 @@ fn registered<C: Collector + Clone + 'static>(registry: &Registry, collector: C)
     Ok(collector)
 }
 
-fn totals(registry: &Registry, campaigns: &[Summary]) -> prometheus::Result<()> {
-    let ended = registered(
+fn totals(registry: &Registry, ended: &BTreeMap<Class, u64>) -> prometheus::Result<()> {
+    let counter = registered(
         registry,
         IntCounterVec::new(
             Opts::new("trimtab_runs_ended_total", "Runs that are over, by how they ended."),
             &["class"],
         )?,
     )?;
-    for (class, count) in campaigns.iter().flat_map(|campaign| &campaign.done) {
-        ended.with_label_values(&[&word(class)]).inc_by((*count).into());
+    for (class, count) in ended {
+        counter.with_label_values(&[&word(class)]).inc_by(*count);
     }
     Ok(())
 }
 
 /// Gauges of one campaign each.
-fn each(registry: &Registry, current: &[Status]) -> prometheus::Result<()> {
+fn each(registry: &Registry, current: &[Figures]) -> prometheus::Result<()> {
     let gauge = |name: &str, help: &str, labels: &[&str]| {
         registered(registry, GaugeVec::new(Opts::new(name, help), labels)?)
     };
@@ -105,8 +134,7 @@ fn each(registry: &Registry, current: &[Status]) -> prometheus::Result<()> {
         gauge("trimtab_campaign_datastore_runs", "Runs on a datastore now.", &["campaign", "datastore"])?;
     let cap =
         gauge("trimtab_campaign_datastore_cap", "Runs on a datastore at most.", &["campaign", "datastore"])?;
-    for status in current {
-        let summary = &status.summary;
+    for summary in current {
         let id = summary.id.to_string();
         info.with_label_values(&[id.as_str(), &summary.name, &word(&summary.state)]).set(1.0);
         let done: u32 = summary.done.values().fold(0, |sum, count| sum.saturating_add(*count));
@@ -118,7 +146,7 @@ fn each(registry: &Registry, current: &[Status]) -> prometheus::Result<()> {
         }
         expected.with_label_values(&[id.as_str()]).set(float(i128::from(summary.expected_bytes)));
         held.with_label_values(&[id.as_str()]).set(float(i128::from(summary.held_bytes)));
-        for sum in &status.datastores {
+        for sum in &summary.datastores {
             let labels = [id.as_str(), sum.datastore.as_str()];
             freed.with_label_values(&labels).set(float(i128::from(sum.freed_bytes)));
             busy.with_label_values(&labels).set(sum.running.into());
@@ -159,8 +187,11 @@ mod tests {
         let status = samples::status();
         let mut older = samples::summary();
         older.id = 3;
-        let text =
-            text(&[status.summary.clone(), older], std::slice::from_ref(&status), samples::NOW).unwrap();
+        let told = Told {
+            ended: Some(ended(&[status.summary.clone(), older])),
+            campaigns: vec![Figures::from(&status)],
+        };
+        let text = text(&told, samples::NOW).unwrap();
         for line in [
             "# TYPE trimtab_runs_ended_total counter",
             "trimtab_runs_ended_total{class=\"reclaimed\"} 50",
@@ -183,8 +214,11 @@ mod tests {
         let dashboard = fs::read_to_string(path).unwrap();
         serde_json::from_str::<serde_json::Value>(&dashboard).unwrap();
         let status = samples::status();
-        let text =
-            text(std::slice::from_ref(&status.summary), std::slice::from_ref(&status), samples::NOW).unwrap();
+        let told = Told {
+            ended: Some(ended(std::slice::from_ref(&status.summary))),
+            campaigns: vec![Figures::from(&status)],
+        };
+        let text = text(&told, samples::NOW).unwrap();
         let names: Vec<&str> = dashboard
             .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .filter(|word| word.starts_with("trimtab_"))
@@ -199,8 +233,9 @@ mod tests {
     fn a_name_cannot_forge_a_line() {
         let mut status = samples::status();
         status.summary.name = "a\"} 1\ntrimtab_forged 1".to_owned();
-        let text =
-            text(std::slice::from_ref(&status.summary), std::slice::from_ref(&status), samples::NOW).unwrap();
+        let told = Told { ended: None, campaigns: vec![Figures::from(&status)] };
+        let text = text(&told, samples::NOW).unwrap();
+        assert!(!text.contains("runs_ended_total"), "what is not known is not written:\n{text}");
         assert!(!text.lines().any(|line| line.starts_with("trimtab_forged")), "{text}");
     }
 

@@ -15,38 +15,55 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    campaign::{metrics::export, store::Store},
+    campaign::{
+        metrics::{Told, export, of_all},
+        store::{Claimant, any::AnyStore},
+    },
     guest::text::safe,
+    model::trouble::Trouble,
 };
 
 /// Prometheus looks every 15 s to 60 s.
 const EVERY: Duration = Duration::from_secs(15);
 
+const EVERY_OF_A_FLEET: Duration = Duration::from_secs(60);
+
 /// A store, and where its numbers go.
-pub(super) struct Metrics<S> {
-    store: Arc<S>,
+pub(super) struct Metrics {
+    store: Arc<AnyStore>,
+    by: Claimant,
     file: Option<PathBuf>,
     has_complained: AtomicBool,
 }
 
-impl<S: Store> Metrics<S> {
-    pub(super) fn new(store: Arc<S>, file: Option<PathBuf>) -> Self {
-        Self { store, file, has_complained: AtomicBool::new(false) }
+impl Metrics {
+    pub(super) fn new(store: Arc<AnyStore>, by: Claimant, file: Option<PathBuf>) -> Self {
+        Self { store, by, file, has_complained: AtomicBool::new(false) }
     }
 
     /// Writes it again and again; never ends.
     pub(super) async fn keep(&self) {
         while self.file.is_some() {
             self.write().await;
-            tokio::time::sleep(EVERY).await;
+            // Where hosts share a database, they ask less often.
+            let is_shared = self.store.fleet().is_some();
+            tokio::time::sleep(if is_shared { EVERY_OF_A_FLEET } else { EVERY }).await;
         }
         pending().await
+    }
+
+    /// What this worker may know.
+    async fn told(&self) -> Result<Told, Trouble> {
+        match self.store.fleet() {
+            None => of_all(&*self.store, Timestamp::now()).await,
+            Some(store) => Ok(Told { ended: None, campaigns: store.mine(&self.by).await? }),
+        }
     }
 
     /// Writes it once.
     pub(super) async fn write(&self) {
         let Some(file) = &self.file else { return };
-        match export(&*self.store, file, Timestamp::now()).await {
+        match self.told().await.and_then(|told| export(&told, file, Timestamp::now())) {
             Ok(()) => self.has_complained.store(false, Ordering::Relaxed),
             Err(trouble) => {
                 if !self.has_complained.swap(true, Ordering::Relaxed) {

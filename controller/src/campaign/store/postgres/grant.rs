@@ -10,9 +10,10 @@ use super::{
 use crate::model::trouble::{Kind, Trouble};
 
 /// What a worker calls.
-const FUNCTIONS: [&str; 11] = [
+const FUNCTIONS: [&str; 12] = [
     "active(TEXT)",
     "newest()",
+    "mine(TEXT)",
     "terms()",
     "claim(BIGINT, TEXT, TEXT, TEXT)",
     "baseline(TEXT, BIGINT, BIGINT, TEXT)",

@@ -47,7 +47,7 @@ use super::{
 };
 use crate::{
     campaign::{
-        account::{Event, RunRow, Status, Summary, VmRow},
+        account::{Event, Figures, RunRow, Status, Summary, VmRow},
         run::{Baseline, Claimed, Counted, Instruction, Later, RunResult},
     },
     model::trouble::Trouble,
@@ -94,6 +94,14 @@ impl PgStore {
         let lease = ways.call(LIMIT, async |db| open::lease(db).await).await;
         let lease = lease.map_err(|fault| fault.trouble(&shown, "open"))?;
         Ok(Self { ways, shown, lease, clock })
+    }
+
+    /// This host's part of each campaign that goes on or was over a day ago at most.
+    ///
+    /// # Errors
+    /// The database does not answer, or this role stands for another host.
+    pub async fn mine(&self, by: &Claimant) -> Result<Vec<Figures>, Trouble> {
+        self.call(async |db| work::mine(db, by).await).await
     }
 
     /// Ends its connections in order.

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     campaign::{
+        account::Figures,
         run::{Baseline, Claimed, Class, Counted, Did, Instruction, Later, RunResult, VmKey, Wait},
         store::{Active, Claim, Claimant},
     },
@@ -229,6 +230,11 @@ pub(super) async fn later(db: &mut PgConnection, claimed: &Claimed, later: &Late
         .fetch_one(db)
         .await?;
     counted(&word, claimed)
+}
+
+pub(super) async fn mine(db: &mut PgConnection, by: &Claimant) -> Result<Vec<Figures>, Fault> {
+    let told: String = sqlx::query_scalar("SELECT mine($1)").bind(&by.host).fetch_one(db).await?;
+    parsed(&told)
 }
 
 pub(super) async fn recover(db: &mut PgConnection, by: &Claimant) -> Result<u32, Fault> {

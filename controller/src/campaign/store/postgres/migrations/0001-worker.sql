@@ -21,6 +21,38 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
     SELECT coalesce(max(id), 0) FROM event
 $$;
 
+-- This host's part of each campaign that goes on or was over a day ago at most, for its metrics: JSON.
+CREATE FUNCTION mine(said TEXT) RETURNS TEXT
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its TEXT := acting(said);
+BEGIN
+    RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('id', c.id, 'name', c.name, 'state', c.state,
+            'waiting', s.waiting, 'running', s.running, 'held_bytes', s.held, 'expected_bytes', s.expected,
+            'done', coalesce((
+                SELECT jsonb_object_agg(k.class, k.many) FROM (
+                    SELECT r.class, count(*) AS many FROM run r
+                    WHERE r.campaign = c.id AND r.host = its AND r.state = 'done' GROUP BY r.class
+                ) AS k), '{}'),
+            'datastores', coalesce((
+                SELECT jsonb_agg(jsonb_build_object('datastore', p.name, 'cap', p.at_once,
+                    'running', (SELECT count(*) FROM run r WHERE r.campaign = c.id AND r.host = its
+                        AND r.state = 'running' AND p.name = ANY (string_to_array(r.place, E'\n'))),
+                    'freed_bytes', coalesce((SELECT sum(d.freed) FROM run_datastore d JOIN run r ON r.id = d.run
+                        WHERE r.campaign = c.id AND r.host = its AND d.datastore = p.name), 0)) ORDER BY p.name)
+                FROM cap p WHERE p.campaign = c.id AND p.scope = 'datastore' AND EXISTS (
+                    SELECT FROM run r WHERE r.campaign = c.id AND r.host = its
+                        AND p.name = ANY (string_to_array(r.place, E'\n')))
+                ), '[]')) ORDER BY c.id), '[]')
+        FROM campaign c CROSS JOIN LATERAL (
+            SELECT count(*) AS many, count(*) FILTER (WHERE r.state = 'waiting') AS waiting,
+                count(*) FILTER (WHERE r.state = 'running') AS running,
+                coalesce(sum(r.held), 0) AS held, coalesce(sum(r.expected), 0) AS expected
+            FROM run r WHERE r.campaign = c.id AND r.host = its
+        ) AS s
+        WHERE s.many > 0 AND (c.ended IS NULL OR c.ended > clock() - 86400000000));
+END $$;
+
 -- How long a lease is, in microseconds, and the version of the store.
 CREATE FUNCTION terms(OUT lease BIGINT, OUT version BIGINT)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$

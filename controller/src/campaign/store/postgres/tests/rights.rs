@@ -68,6 +68,13 @@ async fn a_host_carries_its_own_runs_out() {
     assert!(store.publish(&by, &nothing()).await.unwrap().is_some());
     store.leave(&by).await.unwrap();
     assert_eq!(operator.status(id).await.unwrap().summary.freed_bytes, 10);
+    // Its metrics are of its own runs alone.
+    let mine = store.mine(&by).await.unwrap();
+    assert_eq!((mine.len(), mine[0].id, mine[0].waiting, mine[0].running), (1, id, 0, 0), "{mine:?}");
+    assert_eq!(mine[0].done, [(Class::Reclaimed, 2)].into());
+    let freed: i64 = mine[0].datastores.iter().map(|place| place.freed_bytes).sum();
+    assert_eq!(freed, 10, "{mine:?}");
+    assert_eq!(store.mine(&of("other")).await.unwrap_err().kind, Kind::NoPermission);
 }
 
 #[tokio::test]
