@@ -3,6 +3,7 @@
 //!
 //! Peaks are the kernel's own (`VmHWM`, set back before each step), so nothing is missed between two samples.
 
+mod cpu;
 mod discards;
 mod figures;
 pub mod fleet;

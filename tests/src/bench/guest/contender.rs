@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::cpu;
-use crate::bench::qemu_ga;
+use crate::bench::{cpu, qemu_ga};
 use crate::guest::Guest;
 use crate::trimtab::Trimtab;
 

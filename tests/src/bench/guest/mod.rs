@@ -8,9 +8,10 @@
 //! The guest's clock times it, by a program in the guest (`bench-witness`, [`in_the_guest`]).
 
 mod contender;
-mod cpu;
+
 mod fragments;
 mod ground;
+mod host;
 mod run;
 mod table;
 mod two;
@@ -30,6 +31,7 @@ use crate::loop_disk::Filesystem;
 use crate::programs;
 use contender::{Contender, Contenders, Cost};
 use ground::Ground;
+use host::Host;
 use run::{Measured, Run};
 use two::Way;
 use witness::Testimony;
@@ -232,13 +234,16 @@ fn once(
     filesystem: &str,
 ) -> Result<Run> {
     let full = ground.renew()?;
+    let before = Host::now(guest)?;
     let (seen, cost) = watched(guest, &[ground], true, || contenders.trim(tool, &[ground.mount.as_str()]))?;
+    let others_busy = Host::now(guest)?.others_since(&before);
     Ok(Run {
         filesystem: filesystem.to_owned(),
         tool: tool.name().to_owned(),
         command_secs: cost.took.as_secs_f64(),
         cpu_secs: cost.cpu.as_secs_f64(),
         freed_bytes: full.saturating_sub(ground.allocated()?),
+        others_busy,
         seen,
     })
 }

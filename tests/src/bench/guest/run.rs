@@ -16,6 +16,8 @@ pub(super) struct Run {
     pub(super) cpu_secs: f64,
     /// What the image's allocation fell by.
     pub(super) freed_bytes: u64,
+    /// How many of the host's processors other work kept busy.
+    pub(super) others_busy: f64,
     pub(super) seen: Testimony,
 }
 

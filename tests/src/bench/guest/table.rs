@@ -13,6 +13,9 @@ const WORST_OF: usize = 5;
 /// Fewer seconds of work are mostly noise.
 const LEAST_SECS: f64 = 10.0;
 
+/// `trimtab` and the vsock device keep less of the host's processors busy.
+const OTHERS_MOST: f64 = 0.3;
+
 /// A column of the table: its head, its value, how many digits it has, and whether a ratio to fstrim's stands beside it.
 struct Column {
     head: &'static str,
@@ -208,6 +211,13 @@ impl<'a> Rows<'a> {
             let name = self.filesystem;
             notes.push(format!(
                 "{name}: fstrim had {wall:.1} s of work, and less than {LEAST_SECS:.0} s are mostly noise"
+            ));
+        }
+        let others = self.runs.iter().map(|run| run.others_busy).fold(0.0, f64::max);
+        if others > OTHERS_MOST {
+            let name = self.filesystem;
+            notes.push(format!(
+                "{name}: other work kept up to {others:.1} of the host's processors busy: what took long may have waited for it"
             ));
         }
         let steady = self.tool(Contender::Trimtab("steady")).len();

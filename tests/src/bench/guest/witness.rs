@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::cpu;
+use crate::bench::cpu;
 use crate::bench::discards::{Discards, Moves, STILL};
 use crate::bench::figures::millis;
 use crate::bench::writer::{self, Syncs, Writer};

@@ -1,4 +1,4 @@
-//! Processor time in a guest: of one process and the children that it waited for, and of the whole.
+//! Processor time by the kernel that this runs on: of one process and the children that it waited for, and of the whole.
 
 use std::fs;
 use std::time::Duration;
@@ -16,7 +16,11 @@ pub(super) fn of_process(stat: &str) -> Result<Duration> {
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let times = fields.get(11..15).context("a process's stat that is cut")?;
     let ticks = times.iter().try_fold(0_u64, |sum, ticks| anyhow::Ok(sum.saturating_add(ticks.parse()?)))?;
-    Ok(Duration::from_millis(ticks.saturating_mul(1000).div_euclid(TICKS_PER_SECOND)))
+    Ok(from_ticks(ticks))
+}
+
+fn from_ticks(ticks: u64) -> Duration {
+    Duration::from_millis(ticks.saturating_mul(1000).div_euclid(TICKS_PER_SECOND))
 }
 
 /// Of all processors since the boot, in ticks.
@@ -46,6 +50,11 @@ impl Whole {
         Ok(Self { busy: sum(&[0, 1, 2, 5, 6, 7]), idle: sum(&[3, 4]) })
     }
 
+    /// How long they were busy since the boot, all together.
+    pub(super) fn busy(&self) -> Duration {
+        from_ticks(self.busy)
+    }
+
     /// How busy they were since then, 1 for all of them.
     pub(super) fn busy_since(&self, earlier: &Self) -> f64 {
         let since =
@@ -73,6 +82,7 @@ mod tests {
     fn the_whole() {
         let then = Whole::parse("cpu  100 5 50 1000 20 3 2 0 0 0\ncpu0 1 1 1 1\n").unwrap();
         assert_eq!(then, Whole { busy: 160, idle: 1020 });
+        assert_eq!(then.busy(), Duration::from_millis(1600));
         let now = Whole { busy: 235, idle: 1045 };
         assert!((now.busy_since(&then) - 0.75).abs() < 1e-9);
         assert!(then.busy_since(&then).abs() < 1e-9, "no time passed");
