@@ -199,6 +199,8 @@ pub struct Claimed {
     pub campaign: i64,
     /// Whose.
     pub vm: VmKey,
+    /// Where its plan says that its images lie: the caps that it has room under.
+    pub datastores: Vec<String>,
     /// The agent's handle of the run: the same until its result is known.
     pub agent_run_id: String,
     /// Above every one that this run had before; the agent refuses lower ones.

@@ -55,8 +55,9 @@ impl Default for Ticket {
 
 /// Who has a turn carried out.
 pub trait Caller: Send + Sync {
-    /// Told what the disks are like before the guest is called. An error ends the turn, and nothing has begun.
-    fn before(&self, baseline: &Baseline) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// Told what was seen, and what of the disks is to be kept, before the guest is called. An error ends the turn, and
+    /// nothing has begun.
+    fn before(&self, look: &Look, baseline: &Baseline) -> impl Future<Output = Result<(), Trouble>> + Send;
     /// Whether no other VM was trimmed since the turn began, so that what a datastore gained is this VM's. Asked at the
     /// end.
     fn was_alone(&self) -> bool;
@@ -70,7 +71,7 @@ pub struct Once {
 }
 
 impl Caller for Once {
-    async fn before(&self, _: &Baseline) -> Result<(), Trouble> {
+    async fn before(&self, _: &Look, _: &Baseline) -> Result<(), Trouble> {
         Ok(())
     }
 

@@ -75,7 +75,7 @@ pub async fn turn_for<C: Caller, G: Guest, V: Vmm, S: Storage>(
         (false, _) => None,
         (true, found) => {
             if found.is_none() {
-                caller.before(&resume::baseline_of(&look)).await?;
+                caller.before(&look, &resume::baseline_of(&look)).await?;
             }
             let call = Call { guest: parts.guest, vmm: parts.vmm, survey, listener, wishes };
             let order = order(&ticket, survey, &choice, options);

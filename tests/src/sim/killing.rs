@@ -18,6 +18,9 @@ use trimtab_controller::{
         store::{NewCampaign, Store, sqlite::SqliteStore},
     },
     host,
+    image::HostStorage,
+    model::image::{Format, Image},
+    trim::ports::Storage,
 };
 
 use super::{
@@ -33,6 +36,17 @@ const PAUSE: Duration = Duration::from_millis(30);
 /// For a campaign that nobody disturbs any more.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// The datastore of a file, as the worker knows it.
+fn identity(file: &Path) -> Result<String> {
+    let image = Image { path: file.to_owned(), format: Format::Raw };
+    let asked = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let store = runtime.block_on(HostStorage.datastore(&image))?;
+        anyhow::Ok(store.context("it lies on none")?.identity)
+    });
+    asked.join().map_err(|_| anyhow::anyhow!("it could not be asked for"))?
+}
+
 /// A host of files and agents, a store, and a worker that is started and killed.
 pub struct Rig {
     folder: tempfile::TempDir,
@@ -42,6 +56,8 @@ pub struct Rig {
     _serving: Vec<Serving>,
     /// What each image occupied at first, in bytes.
     pub before: Vec<u64>,
+    /// Where all images lie.
+    datastore: String,
 }
 
 impl Rig {
@@ -80,7 +96,8 @@ impl Rig {
         fs::write(folder.path().join("fleet.toml"), inventory)?;
         let before = vms.iter().map(PunchingVm::allocated_bytes).collect::<std::io::Result<_>>()?;
         let store = folder.path().join("trimtab.db");
-        Ok(Self { folder, store, vms, _serving: serving, before })
+        let datastore = identity(&folder.path().join("fleet.toml"))?;
+        Ok(Self { folder, store, vms, _serving: serving, before, datastore })
     }
 
     /// The same with its store elsewhere.
@@ -99,17 +116,19 @@ impl Rig {
         self.folder.path().join(name)
     }
 
-    /// All of them, four at once, on three datastores.
+    /// All of them, four at once.
     pub fn campaign(&self) -> NewCampaign {
+        let four = NonZeroU32::new(4).unwrap_or(NonZeroU32::MIN);
         let runs = self.vms.iter().zip(0..).map(|(vm, position)| NewRun {
             vm: VmKey { host: host::id(), name: vm.name().to_owned(), uuid: None },
-            datastores: vec![format!("store-{}", position % 3)],
+            datastores: vec![self.datastore.clone()],
             position,
             expected_bytes: 40 << 20,
             is_first: false,
         });
         let limits = Limits {
-            at_once: NonZeroU32::new(4).unwrap_or(NonZeroU32::MIN),
+            at_once: four,
+            per_datastore: four,
             ramp: Vec::new(),
             failure_budget: Share::Percent(100),
             ..Limits::default()

@@ -1,6 +1,7 @@
 //! One claimed run: its turn, and what the store is told of it.
 
 use std::{
+    collections::BTreeSet,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -27,6 +28,7 @@ use crate::{
     model::trouble::{Kind, Trouble},
     trim::{
         event::TurnEvent,
+        look::Look,
         options::TrimOptions,
         outcome::TurnOutcome,
         resume::{Caller, Ticket, lost},
@@ -197,6 +199,20 @@ pub(super) async fn tell<S: Store>(
     }
 }
 
+/// Refuses a VM whose images have come to a datastore whose caps it was not admitted under.
+fn moved(planned: &[String], now: impl Iterator<Item = String>) -> Result<(), Trouble> {
+    let new: BTreeSet<String> = now.filter(|name| !planned.contains(name)).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "its images lie on {} now, and its plan knows {}",
+        new.into_iter().collect::<Vec<_>>().join(", "),
+        if planned.is_empty() { "no datastore".to_owned() } else { planned.join(", ") }
+    );
+    Err(Trouble::new(Kind::Drifted, text).hint("plan anew to have it trimmed there"))
+}
+
 /// Has the baseline stored before the guest is called.
 struct Keeper<'a, S, V> {
     one: &'a One<S, V>,
@@ -211,8 +227,10 @@ impl<S, V> Keeper<'_, S, V> {
 }
 
 impl<S: Store, V: Vms> Caller for Keeper<'_, S, V> {
-    async fn before(&self, baseline: &Baseline) -> Result<(), Trouble> {
-        let One { claimed, store, persist, switch, hand, .. } = self.one;
+    async fn before(&self, look: &Look, baseline: &Baseline) -> Result<(), Trouble> {
+        let One { claimed, store, persist, switch, hand, vms, .. } = self.one;
+        let now = look.disks.iter().filter_map(|disk| disk.datastore()).map(|store| vms.identity(store));
+        moved(&claimed.datastores, now)?;
         let stopped = || Trouble::new(Kind::Interrupted, "not begun: it was to end before it began");
         let mut wishes = switch.wishes();
         let mut asked = Moment::now();
@@ -238,5 +256,26 @@ impl<S: Store, V: Vms> Caller for Keeper<'_, S, V> {
 
     fn was_alone(&self) -> bool {
         self.one.switch.is_alone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_it_was_planned() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        for (planned, now, expected) in [
+            (names(&["a", "b"]), names(&["b", "a", "a"]), None),
+            (names(&["a", "b"]), names(&["a"]), None),
+            (names(&["a"]), names(&["a", "c", "c"]), Some("its images lie on c now, and its plan knows a")),
+            (names(&[]), names(&["c"]), Some("its images lie on c now, and its plan knows no datastore")),
+            (names(&[]), names(&[]), None),
+        ] {
+            let told = moved(&planned, now.into_iter()).err();
+            assert!(told.iter().all(|trouble| trouble.kind == Kind::Drifted));
+            assert_eq!(told.map(|trouble| trouble.text).as_deref(), expected);
+        }
     }
 }

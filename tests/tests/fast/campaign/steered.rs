@@ -64,6 +64,20 @@ async fn harm_stops_admission_and_cancels_what_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vm_whose_images_were_moved_is_not_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let play = Play::new(world(2, SECOND, &[]), folder.path()).await.unwrap();
+    let mut campaign = campaign(&play.world, at_once_four());
+    campaign.runs[0].datastores = vec!["another".to_owned()];
+    let (id, _) = play.carry(&campaign).await.unwrap();
+    let run = play.store.runs(id).await.unwrap().remove(0);
+    let result = run.result.unwrap();
+    assert_eq!((result.class, run.attempt), (Class::NotRun, 1), "{result:?}");
+    assert!(result.text.unwrap().contains("its images lie on store-0 now, and its plan knows another"));
+    assert_eq!(play.world.log.entries().len(), 1, "its guest was not called");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_windows_end_stops_trims_and_the_next_night_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let play = Play::new(world(4, Duration::from_secs(3000), &[]), folder.path()).await.unwrap();

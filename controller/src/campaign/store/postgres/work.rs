@@ -5,7 +5,9 @@ use sqlx::{FromRow, PgConnection};
 
 use super::{
     fault::Fault,
-    words::{count, figure, integer, json, micros, noun, parsed, said, signed, time, unsigned, until},
+    words::{
+        count, datastores, figure, integer, json, micros, noun, parsed, said, signed, time, unsigned, until,
+    },
 };
 use crate::{
     campaign::{
@@ -47,6 +49,7 @@ struct Answer {
     now: i64,
     limits: Option<String>,
     campaign: Option<i64>,
+    place: Option<String>,
 }
 
 pub(super) async fn claim(
@@ -87,12 +90,14 @@ impl Answer {
         };
         let (run, campaign, agent_run_id, limits) =
             (self.run?, self.campaign?, self.agent_run?, self.limits?);
+        let place = self.place?;
         let (fence, failures, put_off) = (self.fence?, self.failures?, self.put_off?);
         let claimed = || {
             Ok(Claimed {
                 run,
                 campaign,
                 vm,
+                datastores: datastores(&place),
                 agent_run_id,
                 fence: unsigned(fence),
                 attempt: count(failures).saturating_add(1),

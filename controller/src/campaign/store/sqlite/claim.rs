@@ -193,6 +193,7 @@ async fn nothing(
 struct Taken {
     name: String,
     uuid: String,
+    place: String,
     agent_run: String,
     fence: i64,
     failures: i64,
@@ -221,7 +222,7 @@ async fn take(
     .execute(&mut *db)
     .await?;
     let taken: Taken = sqlx::query_as(
-        "SELECT v.name, v.uuid, r.agent_run, r.fence, r.failures, r.put_off, r.baseline \
+        "SELECT v.name, v.uuid, r.place, r.agent_run, r.fence, r.failures, r.put_off, r.baseline \
          FROM run r JOIN vm v ON v.id = r.vm WHERE r.id = $1",
     )
     .bind(run)
@@ -237,6 +238,7 @@ async fn take(
             name: taken.name,
             uuid: (!taken.uuid.is_empty()).then_some(taken.uuid),
         },
+        datastores: datastores(&taken.place),
         agent_run_id: taken.agent_run,
         fence: unsigned(taken.fence),
         attempt: count(taken.failures).saturating_add(1),

@@ -58,6 +58,7 @@ pub(in crate::campaign::worker) fn claimed(baseline: Option<Baseline>) -> Claime
         run: 1,
         campaign: 1,
         vm: VmKey { host: "h".into(), name: "vm".into(), uuid: None },
+        datastores: vec!["d".into()],
         agent_run_id: "r".into(),
         fence: 1,
         attempt: 1,

@@ -13,7 +13,7 @@ struct Keeper<'a> {
 }
 
 impl Caller for Keeper<'_> {
-    async fn before(&self, baseline: &Baseline) -> Result<(), Trouble> {
+    async fn before(&self, _: &Look, baseline: &Baseline) -> Result<(), Trouble> {
         self.vm.script(|s| assert!(s.orders.is_empty(), "the guest was called first"));
         self.told.lock().unwrap().push(baseline.clone());
         if self.refuses { Err(Trouble::new(Kind::Interrupted, "no more")) } else { Ok(()) }

@@ -63,7 +63,7 @@ $$;
 -- 'unknown' for a campaign that the store does not have.
 CREATE TYPE claimed AS (
     what TEXT, why TEXT, next BIGINT, run BIGINT, name TEXT, uuid TEXT, agent_run TEXT, fence BIGINT, failures BIGINT,
-    put_off BIGINT, baseline TEXT, closes BIGINT, now BIGINT, limits TEXT, campaign BIGINT
+    put_off BIGINT, baseline TEXT, closes BIGINT, now BIGINT, limits TEXT, campaign BIGINT, place TEXT
 );
 
 -- Refuses who was taken for gone: another worker stands for its host within its lease.
@@ -197,7 +197,7 @@ END $$;
 -- A run as its worker has it.
 CREATE FUNCTION handed_out(its BIGINT, now BIGINT) RETURNS claimed LANGUAGE sql STABLE AS $$
     SELECT 'run', NULL::TEXT, NULL::BIGINT, r.id, v.name, v.uuid, r.agent_run, r.fence, r.failures, r.put_off,
-        r.baseline, (hours(r.campaign, now)).at, now, c.limits, c.id
+        r.baseline, (hours(r.campaign, now)).at, now, c.limits, c.id, r.place
     FROM run r JOIN vm v ON v.id = r.vm JOIN campaign c ON c.id = r.campaign WHERE r.id = its
 $$;
 
