@@ -60,8 +60,8 @@ agent-static: ## build the agent as it is shipped: static, small
 include packaging/package.mk
 
 .PHONY: bench
-bench: agent-static ## how large the agent is, how fast campaigns and their store are, what a trim does to a writer (root, 20 min)
-	@tests/setup demo
+bench: agent-static ## how large the agent is, how fast campaigns and their store are, what a trim does to a writer (root, an hour)
+	@tests/setup test
 	@$(QUICK) -p trimtab-controller -p trimtab-tests --no-default-features --bin trimtab --bin bench --bin bench-store --bin bench-campaign --bin bench-kills --bin bench-fleet --bin bench-pace --bin bench-guest --bin bench-witness
 	@$(TARGET)/$(TRIPLE)/quick/bench-store target/bench-store.json
 	@$(TARGET)/$(TRIPLE)/quick/bench-campaign
