@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod campaigns;
 pub mod demo;
+pub mod disguise;
 pub mod fake_agent;
 pub mod guest;
 pub mod hostile;
