@@ -8,6 +8,7 @@
 //! The guest's clock times it, by a program in the guest (`bench-witness`, [`in_the_guest`]).
 
 mod contender;
+mod effort;
 
 mod fragments;
 mod ground;
@@ -15,41 +16,30 @@ mod host;
 mod run;
 mod table;
 mod two;
+mod watched;
 mod witness;
 
 use std::fs;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 
-use super::{report, writer};
+use super::writer;
 use crate::guest::qemu_ga::Package;
 use crate::guest::{Guest, GuestSpec};
 use crate::loop_disk::Filesystem;
 use crate::programs;
-use contender::{Contender, Contenders, Cost};
+use contender::{Contender, Contenders};
 use ground::Ground;
 use host::Host;
 use run::{Measured, Run};
 use two::Way;
+use watched::watched;
 use witness::Testimony;
-
-/// Where the witness writes, in the guest.
-const TESTIMONY: &str = "/run/witness.json";
-
-/// fstrim has at least this much work.
-const LEAST_WORK_MS: f64 = 10_000.0;
-
-/// Aimed at beyond that, since a run differs from the next.
-const ENOUGH_WORK_MS: f64 = 12_000.0;
 
 /// The first trial is with so many pieces.
 const FIRST_PIECES: u64 = 4000;
-
-/// A trim's end and the wait after it.
-const WITNESS_LIMIT: Duration = Duration::from_secs(120);
 
 /// What is measured, and how often.
 #[derive(Clone, Debug)]
@@ -94,7 +84,7 @@ impl Default for Options {
 pub fn run(options: &Options) -> Result<()> {
     say("booting a guest")?;
     let guest = boot(options)?;
-    let mut measured = begin(&guest, options)?;
+    let mut measured = Measured::begin(&guest, options)?;
     let mut contenders = Contenders::start(&guest)?;
     for filesystem in &options.filesystems {
         bench(&guest, &mut contenders, *filesystem, options, &mut measured)?;
@@ -132,32 +122,6 @@ fn boot(options: &Options) -> Result<Guest> {
     Guest::boot(spec)
 }
 
-/// What is in the file, or nothing yet.
-fn begin(guest: &Guest, options: &Options) -> Result<Measured> {
-    let machine = format!(
-        "{}; disks of {} GiB over fully allocated images, free space in pieces of {} KiB, one writer of 16 KiB and an \
-         fsync in a loop; medians of rounds in turns, in brackets against fstrim",
-        report::machine(guest)?,
-        options.gib,
-        options.piece_kib
-    );
-    let schema = "trimtab.bench-guest/1".to_owned();
-    let Some(file) = options.file.as_ref().filter(|file| file.exists()) else {
-        return Ok(Measured { schema, machine, ..Measured::default() });
-    };
-    let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let found: Measured =
-        serde_json::from_slice(&text).with_context(|| format!("{} has other figures", file.display()))?;
-    ensure!(
-        found.schema == schema && found.machine == machine,
-        "{} was measured elsewhere, or otherwise: {}; name another file",
-        file.display(),
-        found.machine
-    );
-    say(&format!("adding to {} runs in {}", found.runs.len(), file.display()))?;
-    Ok(found)
-}
-
 fn bench(
     guest: &Guest,
     contenders: &mut Contenders<'_>,
@@ -169,7 +133,7 @@ fn bench(
     say(&format!("{name}: fragmenting"))?;
     let piece_bytes = options.piece_kib.saturating_mul(1024);
     let mut ground = Ground::new(guest, filesystem, "a", options.gib, (FIRST_PIECES, piece_bytes))?;
-    grow(guest, contenders, &mut ground)?;
+    effort::grow(guest, contenders, &mut ground)?;
     let wanted =
         |tool: &Contender| options.tools.is_empty() || options.tools.iter().any(|name| name == tool.name());
     for round in 1..=options.rounds {
@@ -183,7 +147,7 @@ fn bench(
                 wall_ms / 1000.0,
             ))?;
             measured.runs.push(run);
-            keep(measured, options)?;
+            measured.keep(options)?;
         }
     }
     if options.pairs > 0 {
@@ -193,37 +157,12 @@ fn bench(
                 let pair = two::once(guest, contenders, [&ground, &second], name, way)?;
                 say(&format!("{name}, two disks: {}: {:.1} s", pair.way, pair.wall_ms / 1000.0))?;
                 measured.pairs.push(pair);
-                keep(measured, options)?;
+                measured.keep(options)?;
             }
         }
         second.remove()?;
     }
     ground.remove()
-}
-
-/// Makes it anew with more pieces until fstrim has enough work, or the disk no room.
-fn grow(guest: &Guest, contenders: &mut Contenders<'_>, ground: &mut Ground<'_>) -> Result<()> {
-    loop {
-        ground.renew()?;
-        let mount = ground.mount.clone();
-        let (seen, _) = watched(guest, &[&*ground], true, || contenders.trim(Contender::Fstrim, &[&mount]))?;
-        say(&format!("fstrim makes {} discards in {:.1} s", seen.discards, seen.wall_ms / 1000.0))?;
-        let pieces = enough(ground.pieces, seen.wall_ms).min(ground.most_pieces());
-        if pieces <= ground.pieces {
-            return Ok(());
-        }
-        ground.make_again(pieces)?;
-    }
-}
-
-/// How many pieces are enough work, where `pieces` took so long; at most four times as many.
-fn enough(pieces: u64, wall_ms: f64) -> u64 {
-    if wall_ms >= LEAST_WORK_MS {
-        return pieces;
-    }
-    let fits = |tenths: &u32| wall_ms * f64::from(*tenths) / 10.0 >= ENOUGH_WORK_MS;
-    let tenths = (11..40_u32).find(fits).unwrap_or(40);
-    pieces.saturating_mul(tenths.into()).div_ceil(10)
 }
 
 fn once(
@@ -248,63 +187,7 @@ fn once(
     })
 }
 
-/// Has the witness watch a trim of these, with or without a writer on the first.
-fn watched(
-    guest: &Guest,
-    grounds: &[&Ground<'_>],
-    writes: bool,
-    trim: impl FnOnce() -> Result<Cost>,
-) -> Result<(Testimony, Cost)> {
-    let writes_on = grounds.first().filter(|_| writes).map_or("-", |ground| ground.mount.as_str());
-    let devices: Vec<&str> = grounds.iter().map(|ground| ground.device()).collect();
-    let [go, ended] =
-        ["go", "ended"].map(|word| witness::beside(Path::new(TESTIMONY), word).display().to_string());
-    guest.sh(&format!(
-        "rm -f {TESTIMONY} {go} {ended}
-         bench-witness watch {writes_on} {TESTIMONY} {} </dev/null >/run/witness.log 2>&1 & echo $! >/run/witness.pid
-         while ! [ -e {go} ]; do kill -0 $(cat /run/witness.pid); sleep 0.2; done",
-        devices.join(" ")
-    ))?;
-    let cost = trim()?;
-    let wait = format!(
-        ">{ended}
-         while ! [ -e {TESTIMONY} ]; do
-             kill -0 $(cat /run/witness.pid) 2>/dev/null || [ -e {TESTIMONY} ] || {{ cat /run/witness.log >&2; exit 1; }}
-             sleep 0.2
-         done
-         cat {TESTIMONY}"
-    );
-    Ok((serde_json::from_str(&guest.sh_within(&wait, WITNESS_LIMIT)?)?, cost))
-}
-
-/// All figures, in the file, after each run: an interrupted bench goes on where it was.
-fn keep(measured: &Measured, options: &Options) -> Result<()> {
-    let Some(file) = &options.file else { return Ok(()) };
-    let names = Filesystem::ALL.map(Filesystem::as_str);
-    let text = serde_json::to_string_pretty(&table::json(measured, &names)?)?;
-    let part = file.with_extension("part");
-    let done = fs::write(&part, text + "\n").and_then(|()| fs::rename(&part, file));
-    done.with_context(|| format!("cannot write {}", file.display()))
-}
-
 /// To stderr: stdout is for the table.
 fn say(what: &str) -> Result<()> {
     Ok(writeln!(stderr(), "bench-guest: {what}")?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn enough_work() {
-        for (name, wall_ms, expected) in [
-            ("enough", 10_000.0, 5000),
-            ("nearly", 9_999.0, 6500),
-            ("half of what is aimed at", 6_000.0, 10_000),
-            ("next to nothing", 1.0, 20_000),
-        ] {
-            assert_eq!(enough(5000, wall_ms), expected, "{name}");
-        }
-    }
 }

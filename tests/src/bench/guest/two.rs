@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::contender::{Contender, Contenders};
 use super::ground::Ground;
 use super::run::Pair;
-use super::watched;
+use super::watched::watched;
 use crate::guest::Guest;
 
 /// In what order they are trimmed.
