@@ -8,6 +8,7 @@ mod discards;
 mod figures;
 pub mod fleet;
 pub mod guest;
+mod long;
 mod memory;
 mod ours;
 pub mod pace;
@@ -80,7 +81,10 @@ pub fn run(json: Option<&Path>) -> Result<ExitCode> {
     mount(&guest, &disk)?;
     let theirs = qemu_ga::measure(&guest, &package)?;
 
-    let report = Report { machine: report::machine(&guest)?, agents: [ours, theirs] };
+    say("measuring trimtab-agent in a run of 10,000 ranges (minutes)")?;
+    let long = long::measure(&guest)?;
+
+    let report = Report { machine: report::machine(&guest)?, agents: [ours, theirs], long };
     stdout().write_all(report.markdown().as_bytes())?;
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(&report.json())?;

@@ -5,8 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tokio::runtime::Runtime;
 use trimtab_controller::guest::{AgentClient, Limits};
-use trimtab_controller::model::run::{RunEvent, Target, TrimOrder};
+use trimtab_controller::model::run::{RunEvent, RunReport, Target, TrimOrder};
 use trimtab_controller::trim::ports::{Guest as _, RunStream};
 use trimtab_proto::words::Pace;
 
@@ -14,22 +15,22 @@ use super::memory::{Memory, Process};
 use super::{Figures, MOUNT, file_bytes};
 use crate::guest::Guest;
 
+/// Where the guest keeps its process id.
+pub(super) const PID_FILE: &str = "/run/agent.pid";
+
+/// Ten thousand ranges, on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(3600);
+
 /// By then the threads that asked the disks have ended.
 const THREADS_END: Duration = Duration::from_secs(12);
 
 pub(super) fn measure(guest: &Guest, program: &Path) -> Result<Figures> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let agent = AgentClient::new(guest.agent_endpoint().parse()?, Limits::default());
-    // Not `start_agent`, which calls to see whether it answers: here nobody has called yet.
-    guest.sh("trimtab-agent serve </dev/null >/run/agent.log 2>&1 & echo $! >/run/agent.pid
-         until grep -q '^listening on' /run/agent.log; do sleep 0.1; done")?;
-    let process = Process { guest, pid_file: "/run/agent.pid" };
+    let runtime = runtime()?;
+    let agent = start(guest)?;
+    let process = Process { guest, pid_file: PID_FILE };
     thread::sleep(Duration::from_secs(1));
     let idle = process.memory()?;
-    let (survey_peak_kib, survey) =
-        process.peak_while(|| runtime.block_on(agent.survey()).context("the survey failed"))?;
-    let filesystem = survey.filesystems.iter().find(|fs| fs.mount == MOUNT).context("it was not surveyed")?;
-    let order = order(&filesystem.id);
+    let (survey_peak_kib, order) = process.peak_while(|| order(&runtime, &agent, Pace::Gentle, 0))?;
     let (run_peak_kib, worker) = process.peak_while(|| {
         let run = runtime.spawn(async move { trim(&agent, &order).await });
         let mut worker = None;
@@ -62,40 +63,58 @@ pub(super) fn measure(guest: &Guest, program: &Path) -> Result<Figures> {
     })
 }
 
-fn order(filesystem_id: &str) -> TrimOrder {
-    TrimOrder {
-        run_id: "00000000-0000-4000-8000-000000000000".to_owned(),
+/// What the client runs on.
+pub(super) fn runtime() -> Result<Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+/// Starts it. Not `start_agent`, which calls to see whether it answers: here nobody has called yet.
+pub(super) fn start(guest: &Guest) -> Result<AgentClient> {
+    guest.sh(&format!(
+        "trimtab-agent serve </dev/null >/run/agent.log 2>&1 & echo $! >{PID_FILE}
+         until grep -q '^listening on' /run/agent.log; do sleep 0.1; done"
+    ))?;
+    Ok(AgentClient::new(guest.agent_endpoint().parse()?, Limits::default()))
+}
+
+/// Surveys, for the order to trim what is mounted. The agent knows a run by its number, and does none twice.
+pub(super) fn order(runtime: &Runtime, agent: &AgentClient, pace: Pace, number: u32) -> Result<TrimOrder> {
+    let survey = runtime.block_on(agent.survey()).context("the survey failed")?;
+    let filesystem = survey.filesystems.iter().find(|fs| fs.mount == MOUNT).context("it was not surveyed")?;
+    Ok(TrimOrder {
+        run_id: format!("00000000-0000-4000-8000-{number:012}"),
         fence: 1,
         boot_id: String::new(),
-        targets: vec![Target { filesystem_id: filesystem_id.to_owned(), min_extent_bytes: 0 }],
-        pace: Some(Pace::Gentle),
-        deadline: Duration::from_secs(300),
+        targets: vec![Target { filesystem_id: filesystem.id.clone(), min_extent_bytes: 0 }],
+        pace: Some(pace),
+        deadline: DEADLINE,
         linger: Duration::from_secs(10),
         again: false,
         also_types: Vec::new(),
-    }
+    })
 }
 
-async fn trim(agent: &AgentClient, order: &TrimOrder) -> Result<()> {
+/// To its end, whatever that is.
+pub(super) async fn trim(agent: &AgentClient, order: &TrimOrder) -> Result<RunReport> {
     let mut run = agent.trim(order).await?;
     while let Some(event) = run.next().await {
-        if let RunEvent::End(_) = event? {
-            return Ok(());
+        if let RunEvent::End(report) = event? {
+            return Ok(report);
         }
     }
     anyhow::bail!("the run's stream broke off")
 }
 
-/// The process that is in FITRIM, if there is one now.
-fn worker_memory(guest: &Guest) -> Result<Option<Memory>> {
-    let read = Memory::READ;
-    let status = guest.sh(&format!(
-        "for dir in /proc/[0-9]*; do
-            case $(tr '\\0' ' ' <$dir/cmdline 2>/dev/null) in
-            'trimtab-agent worker '*) {read} 2>/dev/null || true ;;
-            esac
-        done"
-    ))?;
+/// The process that is in FITRIM, if there is one now: its id. It is the agent's only child.
+pub(super) fn worker(guest: &Guest) -> Result<Option<String>> {
+    let pids = guest.sh(&format!("cat /proc/$(cat {PID_FILE})/task/*/children"))?;
+    Ok(pids.split_whitespace().next().map(str::to_owned))
+}
+
+/// And its memory.
+pub(super) fn worker_memory(guest: &Guest) -> Result<Option<Memory>> {
+    let Some(pid) = worker(guest)? else { return Ok(None) };
+    let status = guest.sh(&format!("dir=/proc/{pid}; {} 2>/dev/null || true", Memory::READ))?;
     // One that is just ending has no memory any more.
     Ok(Memory::parse(&status).ok())
 }
