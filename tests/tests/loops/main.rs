@@ -14,4 +14,5 @@ mod rig;
 mod storage;
 mod store;
 mod survey;
+mod two_hosts;
 mod worker;
