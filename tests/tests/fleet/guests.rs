@@ -157,6 +157,11 @@ fn two_hosts_with_two_guests_each_and_a_storage_that_takes_one_trim_at_a_time() 
     let text = fs::read_to_string(plan)?;
     println!("{text}");
     ensure!(text.matches("[[datastore]]").count() == 1, "one storage, twice");
+    // Of first trims a datastore takes one at a time anyway, and so does a ramp's first stage: here the cap is to do it.
+    let known =
+        text.replace("first = true ", "first = false ").replace("ramp = [1, 5, \"10 %\"]", "ramp = []");
+    ensure!(known.matches("first = false").count() == 4 && known.contains("ramp = []"), "{known}");
+    fs::write(plan, known)?;
 
     let before = walks.iter().map(|walk| walk.disk.allocated_bytes()).collect::<Result<Vec<_>>>()?;
     let is_over = AtomicBool::new(false);
