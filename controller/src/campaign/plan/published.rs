@@ -8,10 +8,11 @@ use super::{
     LeftOut, PlanHost, Reason,
     build::{HostView, planned_disks},
     drift::Found,
+    shared::Shared,
 };
 use crate::{
     campaign::{
-        seen::SeenVm,
+        seen::{Out, SeenVm},
         store::fleet::{Has, PublishedHost, PublishedVm},
     },
     inventory::select::{Candidate, fitting},
@@ -104,6 +105,13 @@ pub fn gates(published: &[PublishedHost]) -> BTreeSet<String> {
 
 /// The VMs as their hosts published them last, for what is no longer as a plan says.
 pub fn found(published: &[PublishedHost]) -> Vec<Found> {
+    let views: Vec<HostView> = published.iter().map(whole).collect();
+    let shared = Shared::of(&views);
+    let with_others = |host: &PublishedHost, vm: &SeenVm| {
+        let view = views.iter().find(|view| view.host.id == host.host)?;
+        let text = shared.with_others(view, vm)?;
+        Some(Out { reason: Reason::Guarded, text, paste: None })
+    };
     let sure = all(published).filter(|(host, vm)| cannot_answer(host, vm).is_none());
     sure.map(|(host, PublishedVm { seen, .. })| Found {
         name: seen.name.clone(),
@@ -114,7 +122,8 @@ pub fn found(published: &[PublishedHost]) -> Vec<Found> {
         left_out: seen
             .out
             .clone()
-            .filter(|out| matches!(out.reason, Reason::Cut | Reason::Guarded | Reason::NoImage)),
+            .filter(|out| matches!(out.reason, Reason::Cut | Reason::Guarded | Reason::NoImage))
+            .or_else(|| with_others(host, seen)),
     })
     .collect()
 }
@@ -162,6 +171,11 @@ fn view(host: &PublishedHost) -> HostView {
     }
 }
 
+/// A host with all that it published.
+fn whole(host: &PublishedHost) -> HostView {
+    HostView { vms: host.vms.iter().map(|vm| vm.seen.clone()).collect(), ..view(host) }
+}
+
 /// The names, identities and mount points of a VM's datastores.
 fn places(host: &PublishedHost, vm: &SeenVm) -> Vec<String> {
     let names: BTreeSet<&str> =
@@ -175,6 +189,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::campaign::seen::{SeenDatastore, SeenDisk, SeenImage};
 
     fn host(id: &str, is_silent: bool, vms: Vec<(&str, &str, Has)>) -> PublishedHost {
         let vm = |(name, uuid, has): (&str, &str, Has)| {
@@ -253,5 +268,32 @@ mod tests {
         let names: Vec<String> = found.iter().map(|one| format!("{} on {}", one.name, one.host)).collect();
         assert_eq!(names, ["web on a", "db on a", "old on a", "web on b", "db on b"]);
         assert!(found.iter().all(|one| one.disks == Ok(None)), "nobody has looked at them yet");
+    }
+    #[test]
+    fn an_image_that_two_hosts_came_to_share_is_drift() {
+        let mut fleet = fleet();
+        let store = |host: &str| SeenDatastore {
+            name: "nfs:nas:/x".into(),
+            identity: "nfs:nas:/x".into(),
+            path: format!("/guests-of-{host}"),
+            size_bytes: 1,
+            free_bytes: 1,
+        };
+        for host in &mut fleet[..2] {
+            host.about.datastores = vec![store(&host.host)];
+            let image = SeenImage { path: "/x".into(), inode: 7, datastore: Some("nfs:nas:/x".into()) };
+            host.vms[0].seen.disks = vec![SeenDisk {
+                name: "vda".into(),
+                image: Some(image),
+                slack: None,
+                allocated_bytes: None,
+                used_bytes: None,
+                goes: true,
+            }];
+        }
+        let found = found(&fleet);
+        let web = found.iter().find(|one| one.name == "web" && one.host == "b").unwrap();
+        let out = web.left_out.as_ref().unwrap();
+        assert!(out.reason == Reason::Guarded && out.text.contains("web of host a"), "{out:?}");
     }
 }

@@ -14,6 +14,21 @@ async fn freed(store: &impl Store, campaign: i64) -> i64 {
     runs
 }
 
+pub(crate) async fn whatever_a_guest_says(store: &impl Store, _: &TestClock) {
+    let said = "\0a\u{1b}[31m\\u0000\u{202e}";
+    let mut end = result(Class::Failed, 5);
+    end.text = Some(said.into());
+    end.disks[0].name = said.into();
+    let id = store.apply(&campaign(1, loose())).await.unwrap();
+    let first = take(store, id).await;
+    let later = Later { text: said.into(), did: Did::This(end.clone()), ..later(Wait::Retry, 0) };
+    assert_eq!(store.later(&first, &later).await.unwrap(), Counted::Counted);
+    let second = take(store, id).await;
+    assert_eq!(store.finish(&second, &end).await.unwrap(), Counted::Counted);
+    let run = store.runs(id).await.unwrap().remove(0);
+    assert!(run.result.unwrap().text.unwrap().ends_with("a\u{1b}[31m\\u0000\u{202e}"));
+}
+
 pub(crate) async fn counted_once(store: &impl Store, _: &TestClock) {
     let id = store.apply(&campaign(1, loose())).await.unwrap();
     let claimed = take(store, id).await;

@@ -172,7 +172,7 @@ macro_rules! conformance {
                 what_waits_for_what, newest_moves, an_unknown_campaign },
             takes { best_first, each_once, fences_rise, only_of_its_host, recover_keeps_what_is_needed,
                 baseline_and_heartbeat },
-            ends { counted_once, fenced_is_never_counted, turns_add_up, a_lost_result_keeps_its_id,
+            ends { counted_once, whatever_a_guest_says, fenced_is_never_counted, turns_add_up, a_lost_result_keeps_its_id,
                 not_now_is_no_start, retries_are_counted, growth_counts_against },
             caps { at_once, per_host, per_datastore_over_campaigns, a_full_datastore_idles_nobody,
                 a_vm_on_several, first_trims_one_by_one, a_vm_runs_once },

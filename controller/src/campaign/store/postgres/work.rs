@@ -12,7 +12,9 @@ use super::{
 use crate::{
     campaign::{
         account::Figures,
-        run::{Baseline, Claimed, Class, Counted, Did, Instruction, Later, RunResult, VmKey, Wait},
+        run::{
+            Baseline, Claimed, Class, Counted, Did, DiskResult, Instruction, Later, RunResult, VmKey, Wait,
+        },
         store::{Active, Claim, Claimant},
     },
     layers::Layer,
@@ -193,6 +195,26 @@ impl<'a> From<&'a RunResult> for Done<'a> {
     }
 }
 
+/// A text of PostgreSQL's has no NUL, and a guest may have said one: nothing of it keeps a run from its end.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// A result that the database can keep.
+fn storable(result: &RunResult) -> RunResult {
+    let disk = |disk: &DiskResult| DiskResult {
+        name: without_nul(&disk.name),
+        image: disk.image.as_deref().map(without_nul),
+        datastore: disk.datastore.as_deref().map(without_nul),
+        ..disk.clone()
+    };
+    RunResult {
+        text: result.text.as_deref().map(without_nul),
+        disks: result.disks.iter().map(disk).collect(),
+        ..result.clone()
+    }
+}
+
 fn counted(word: &str, claimed: &Claimed) -> Result<Counted, Fault> {
     match word {
         "counted" => Ok(Counted::Counted),
@@ -207,6 +229,7 @@ pub(super) async fn finish(
     claimed: &Claimed,
     result: &RunResult,
 ) -> Result<Counted, Fault> {
+    let result = &storable(result);
     let word: String = sqlx::query_scalar("SELECT finish($1, $2, $3, $4::JSONB, $5, $6)")
         .bind(&claimed.vm.host)
         .bind(claimed.run)
@@ -220,13 +243,14 @@ pub(super) async fn finish(
 }
 
 pub(super) async fn later(db: &mut PgConnection, claimed: &Claimed, later: &Later) -> Result<Counted, Fault> {
-    let done = later.did.known();
+    let done = later.did.known().map(storable);
+    let done = done.as_ref();
     let word: String = sqlx::query_scalar("SELECT later($1, $2, $3, $4, $5, $6, $7, $8::JSONB, $9, $10)")
         .bind(&claimed.vm.host)
         .bind(claimed.run)
         .bind(integer(claimed.fence))
         .bind(super::words::word(&later.why)?)
-        .bind(&later.text)
+        .bind(without_nul(&later.text))
         .bind(micros(later.after))
         .bind(later.did == Did::Unknown)
         .bind(done.map(|done| json(&Done::from(done))).transpose()?)
