@@ -35,7 +35,10 @@ use crate::{
     host,
     model::trouble::{Kind, Trouble},
     render::{
-        campaign::{plan::applied, status::screen},
+        campaign::{
+            plan::{Workers, applied},
+            status::screen,
+        },
         json::{campaign::StatusDocument, plan::ApplyDocument},
     },
     trim::{
@@ -81,7 +84,7 @@ pub(super) async fn run(
         .hint("give [windows] more weeks, or other times"));
     }
     if apply.dry_run {
-        output.result(&ApplyDocument::new(None, &campaign), || applied(None, &campaign, true, now));
+        output.result(&ApplyDocument::new(None, &campaign), || applied(None, &campaign, Workers::There, now));
         return Ok(exit::OK);
     }
     let store = store::to_write(&config).await?;
@@ -94,11 +97,13 @@ pub(super) async fn run(
     if apply.follow {
         return carry(global, &config, store, id, taken, output).await;
     }
-    let has_worker = match taken {
-        Some(taken) => matches!(taken, Taken::Theirs { .. }),
-        None => store.status(id).await?.hosts.iter().all(|host| host.has_worker(now)),
+    let workers = match taken {
+        Some(Taken::Theirs { .. }) => Workers::There,
+        Some(Taken::Ours(_)) => Workers::NotHere,
+        None if store.status(id).await?.hosts.iter().all(|host| host.has_worker(now)) => Workers::There,
+        None => Workers::NotEverywhere,
     };
-    output.result(&ApplyDocument::new(Some(id), &campaign), || applied(Some(id), &campaign, has_worker, now));
+    output.result(&ApplyDocument::new(Some(id), &campaign), || applied(Some(id), &campaign, workers, now));
     Ok(exit::OK)
 }
 

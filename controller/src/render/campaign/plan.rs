@@ -1,6 +1,6 @@
 //! `trimtab campaign plan` and `apply`, for a person: what a plan comes to, and what was taken on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::CellAlignment;
 use jiff::Timestamp;
@@ -32,14 +32,15 @@ pub fn summary(plan: &Plan, file: &str) -> String {
         0 => "no VM would be trimmed\n".to_owned(),
         _ => {
             let back = expected(plan.expected_bytes(), plan.at_most_bytes());
-            format!("{} would be trimmed; expected back: {back}\n", vms(count))
+            let whose = if plan.is_fleet { hosts(plan) } else { String::new() };
+            format!("{}{whose} would be trimmed; expected back: {back}\n", vms(count))
         }
     };
     if !plan.datastores.is_empty() {
         out.push_str(&datastores(plan));
     }
     for (reason, all) in by_reason(&plan.left_out) {
-        out.push_str(&left_out(reason, &all));
+        out.push_str(&left_out(plan, reason, &all));
         out.push('\n');
     }
     out.push_str(&wrap("", "  ", &limits(plan)));
@@ -49,6 +50,12 @@ pub fn summary(plan: &Plan, file: &str) -> String {
         out.push_str(&format!("nothing was trimmed; read {file}, then: trimtab campaign apply {file}\n"));
     }
     out
+}
+
+/// " on 3 hosts".
+fn hosts(plan: &Plan) -> String {
+    let hosts: BTreeSet<&str> = plan.vms.iter().map(|vm| vm.host.as_str()).collect();
+    format!(" on {} host{}", hosts.len(), if hosts.len() == 1 { "" } else { "s" })
 }
 
 fn datastores(plan: &Plan) -> String {
@@ -88,8 +95,12 @@ fn by_reason(left_out: &[LeftOut]) -> BTreeMap<Reason, Vec<&LeftOut>> {
 }
 
 /// "left out, cut: build-2, build-3: trimtab doctor build-2 --fix".
-fn left_out(reason: Reason, all: &[&LeftOut]) -> String {
-    let mut names: Vec<String> = all.iter().take(MOST_NAMES).map(|one| safe(&one.name)).collect();
+fn left_out(plan: &Plan, reason: Reason, all: &[&LeftOut]) -> String {
+    let called = |one: &&LeftOut| match plan.is_fleet {
+        true => format!("{} on {}", safe(&one.name), safe(plan.host_name(&one.host))),
+        false => safe(&one.name),
+    };
+    let mut names: Vec<String> = all.iter().take(MOST_NAMES).map(called).collect();
     let more = all.len().saturating_sub(MOST_NAMES);
     if more > 0 {
         names.push(format!("{more} more"));
@@ -107,8 +118,36 @@ fn limits(plan: &Plan) -> String {
     format!("{} at once, {} on each datastore, {when}", limits.at_once, limits.per_datastore)
 }
 
+/// Who carries a campaign out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Workers {
+    /// All that it takes are there.
+    There,
+    /// None runs on this host, whose campaign it is.
+    NotHere,
+    /// Of a fleet's hosts that it is about, some have none that was heard lately.
+    NotEverywhere,
+}
+
+impl Workers {
+    /// What is missing, and what to do.
+    fn missing(self) -> Option<&'static str> {
+        match self {
+            Self::There => None,
+            Self::NotHere => Some(
+                "no worker runs on this host, so nothing begins yet: systemctl enable --now trimtab-worker, or trimtab \
+                 worker",
+            ),
+            Self::NotEverywhere => Some(
+                "not all hosts of this plan have a worker that is heard, so some VMs wait: systemctl enable --now \
+                 trimtab-worker on these",
+            ),
+        }
+    }
+}
+
 /// What was taken on, or would be.
-pub fn applied(campaign: Option<i64>, taken: &NewCampaign, has_worker: bool, now: Timestamp) -> String {
+pub fn applied(campaign: Option<i64>, taken: &NewCampaign, workers: Workers, now: Timestamp) -> String {
     let count = u32::try_from(taken.runs.len()).unwrap_or(u32::MAX);
     let least = taken.runs.iter().map(|run| run.expected_bytes).fold(0, u64::saturating_add);
     let mut out = match campaign {
@@ -131,9 +170,7 @@ pub fn applied(campaign: Option<i64>, taken: &NewCampaign, has_worker: bool, now
         out.push_str("nothing was taken on (--dry-run)\n");
         return out;
     };
-    if !has_worker {
-        let text = "no worker runs on this host, so nothing begins yet: systemctl enable --now \
-                    trimtab-worker, or trimtab worker";
+    if let Some(text) = workers.missing() {
         out.push_str(&wrap("", "  ", text));
         out.push('\n');
     }
@@ -178,11 +215,18 @@ nothing was trimmed; read 'my plan.toml', then: trimtab campaign apply 'my plan.
     }
 
     #[test]
+    fn a_fleet_says_where() {
+        let text = summary(&samples::fleet(), "p.toml");
+        assert!(text.starts_with("3 VMs on 2 hosts would be trimmed; "), "{text}");
+        assert!(text.contains("left out, off (1): old-7 on node2\n"), "{text}");
+    }
+
+    #[test]
     fn what_was_taken_on() {
         let plan = samples::plan();
         let now: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
         let taken = plan.campaign("", "ann", now);
-        let text = applied(Some(7), &taken, false, now);
+        let text = applied(Some(7), &taken, Workers::NotHere, now);
         for part in [
             "campaign 7 (nightly): 2 VMs; expected back: about 38.0 GiB\n",
             "the first window opens 2026-11-23 21:00 UTC; windows are worked out until 2027-01-16 04:00 UTC\n",
@@ -191,8 +235,10 @@ nothing was trimmed; read 'my plan.toml', then: trimtab campaign apply 'my plan.
         ] {
             assert!(text.contains(part), "{text}");
         }
-        assert!(!applied(Some(7), &taken, true, now).contains("no worker"));
-        let open = applied(None, &taken, false, "2026-11-23T22:00:00Z".parse().unwrap());
+        assert!(!applied(Some(7), &taken, Workers::There, now).contains("worker"));
+        let some = applied(Some(7), &taken, Workers::NotEverywhere, now);
+        assert!(some.contains("not all hosts of this plan have a worker"), "{some}");
+        let open = applied(None, &taken, Workers::NotHere, "2026-11-23T22:00:00Z".parse().unwrap());
         assert!(open.contains("a window is open until 2026-11-24 04:00 UTC"), "{open}");
         assert!(open.ends_with("nothing was taken on (--dry-run)\n"), "{open}");
     }
