@@ -52,7 +52,7 @@ pub struct Options {
     pub gib: u64,
     /// How large a piece of free space is.
     pub piece_kib: u64,
-    /// The guest's processors.
+    /// The guest's processors. With one, the agent's nice level decides, beside the writer, and not the disk.
     pub processors: u8,
     /// Types of filesystems.
     pub filesystems: Vec<Filesystem>,
@@ -69,7 +69,7 @@ impl Default for Options {
             pairs: 1,
             gib: 8,
             piece_kib: 128,
-            processors: 1,
+            processors: 2,
             filesystems: Filesystem::ALL.to_vec(),
             tools: Vec::new(),
             file: None,
