@@ -111,7 +111,7 @@ pub async fn play(program: &Path, apart: Apart, processes: u64, limits: &Limits)
         all.lost.extend(one.lost);
         all.words.extend(one.words);
         all.peak_kib = all.peak_kib.max(one.peak_kib);
-        all.cpu_ms += one.cpu_ms;
+        all.cpu += one.cpu;
     }
     ensure!(state == CampaignState::Done, "it is {state:?} at the end; the workers said {:?}", all.words);
 
@@ -141,7 +141,7 @@ pub async fn play(program: &Path, apart: Apart, processes: u64, limits: &Limits)
         makespan: Duration::from_micros(ended.saturating_sub(began)),
         bound: check::lower_bound(&world, &turns, limits),
         peak_kib: all.peak_kib,
-        workers_cpu: Duration::from_millis(all.cpu_ms),
+        workers_cpu: all.cpu,
         database_cpu,
         commits,
         freed: runs.iter().map(|run| run.freed_bytes).sum(),

@@ -11,6 +11,7 @@ pub mod guest;
 mod long;
 mod memory;
 mod ours;
+pub mod own;
 pub mod pace;
 mod qemu_ga;
 mod report;

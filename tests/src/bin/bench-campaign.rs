@@ -2,24 +2,21 @@
 //! takes against what its limits ask for at least, and what it costs this process. `bench-campaign [VMS]`. Exits with 1
 //! when it is over its budget.
 
-use std::{
-    io::Write,
-    num::NonZeroU32,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{io::Write, num::NonZeroU32, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::time::TimeValLike as _;
 use trimtab_controller::campaign::{
     account::CampaignState,
     limits::{Limits, Share},
     store::Store,
 };
-use trimtab_tests::sim::{
-    check,
-    fleet::{FleetSpec, campaign, fleet},
-    play::Play,
+use trimtab_tests::{
+    bench::own::{cpu, peak_kib},
+    sim::{
+        check,
+        fleet::{FleetSpec, campaign, fleet},
+        play::Play,
+    },
 };
 
 /// Of the time that the limits ask for.
@@ -68,19 +65,4 @@ async fn night(vms: u64) -> Result<ExitCode> {
     writeln!(out, "  memory, at most   {memory} KiB")?;
     let is_within = per_mille <= MOST_PERCENT.saturating_mul(10) && memory <= MOST_MEMORY_KIB;
     Ok(if is_within { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What this process has used of a CPU, the simulated fleet included.
-fn cpu() -> Result<Duration> {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)?;
-    let micros = |time: nix::sys::time::TimeVal| time.num_microseconds();
-    let used = micros(usage.user_time()).saturating_add(micros(usage.system_time()));
-    Ok(Duration::from_micros(u64::try_from(used)?))
-}
-
-/// VmHWM of this process: worker, store, and the simulated fleet beside them. See proc_pid_status(5).
-fn peak_kib() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

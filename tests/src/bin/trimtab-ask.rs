@@ -15,6 +15,7 @@ use trimtab_controller::{
     },
     trim::ports::{Guest, RunStream},
 };
+use trimtab_tests::bench::own;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -31,9 +32,7 @@ async fn main() -> anyhow::Result<()> {
         Ok(()) => print(format_args!("ok")),
         Err(trouble) => print(format_args!("{:?}: {trouble}", trouble.kind)),
     }
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    print(format_args!("VmHWM {}", peak.trim().trim_end_matches(" kB")));
+    print(format_args!("VmHWM {}", own::peak_kib()?));
     Ok(())
 }
 

@@ -3,12 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nix::{
-    sys::{
-        resource::{UsageWho, getrusage},
-        time::TimeValLike as _,
-    },
+    sys::time::TimeValLike as _,
     time::{ClockId, clock_gettime},
 };
 use serde::{Deserialize, Serialize};
@@ -17,6 +14,8 @@ use trimtab_controller::campaign::{
     store::{Claimant, postgres::PgStore},
     worker::{Settings, Worker},
 };
+
+use crate::bench::own;
 
 use super::{
     SimVms,
@@ -77,7 +76,7 @@ impl Apart {
         while let Some(ended) = workers.join_next().await {
             ended?;
         }
-        let mut record = Record { peak_kib: peak_kib()?, cpu_ms: cpu_ms()?, ..Record::default() };
+        let mut record = Record { peak_kib: own::peak_kib()?, cpu: own::cpu()?, ..Record::default() };
         for (world, ear) in hosts {
             record.guests.extend(world.log.entries().iter().map(|entry| zero.span(entry)));
             record.turns.extend(ear.turns().iter().filter_map(|turn| zero.turn(turn)));
@@ -107,7 +106,7 @@ pub struct Record {
     /// The process's peak of resident memory, the simulated part of the fleet included.
     pub peak_kib: u64,
     /// What it used of a CPU.
-    pub cpu_ms: u64,
+    pub cpu: Duration,
 }
 
 /// Something of a VM, from when to when: microseconds of CLOCK_MONOTONIC.
@@ -159,17 +158,4 @@ impl Zero {
         let (began, ended) = (self.micros(turn.began), self.micros(turn.ended?));
         (turn.how != Some(How::Dropped)).then(|| Span { vm: turn.vm.clone(), began, ended, is_first: false })
     }
-}
-
-/// VmHWM, see proc_pid_status(5).
-fn peak_kib() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
-}
-
-fn cpu_ms() -> Result<u64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let millis = usage.user_time().num_milliseconds().saturating_add(usage.system_time().num_milliseconds());
-    Ok(u64::try_from(millis)?)
 }

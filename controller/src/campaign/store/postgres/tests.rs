@@ -23,6 +23,18 @@ const NO_LEASE_OF_HOSTS: &str = "
 /// Longer than any test's clock goes.
 const FOR_EVER: Terms = Terms { lease: Duration::from_secs(10 * 365 * 86_400) };
 
+/// A new store under the test's clock, on these terms, and with these changes.
+async fn store_with(clock: &TestClock, terms: Terms, changes: &[&'static str]) -> PgStore {
+    let url = server::database().await;
+    init(&url, terms).await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    for change in [&[TOLD_TIME], changes].concat() {
+        sqlx::raw_sql(change).execute(&mut connection).await.unwrap();
+    }
+    let clock = clock.clone();
+    PgStore::with_clock(&url, Some(Arc::new(move || clock.micros()))).await.unwrap()
+}
+
 struct PgRig {
     store: PgStore,
 }
@@ -31,14 +43,7 @@ impl Rig for PgRig {
     type Store = PgStore;
 
     async fn new(clock: TestClock) -> Self {
-        let url = server::database().await;
-        init(&url, FOR_EVER).await.unwrap();
-        let mut connection = PgConnection::connect(&url).await.unwrap();
-        for change in [TOLD_TIME, NO_LEASE_OF_HOSTS] {
-            sqlx::raw_sql(change).execute(&mut connection).await.unwrap();
-        }
-        let store = PgStore::with_clock(&url, Some(Arc::new(move || clock.micros()))).await.unwrap();
-        Self { store }
+        Self { store: store_with(&clock, FOR_EVER, &[NO_LEASE_OF_HOSTS]).await }
     }
 
     fn store(&self) -> &PgStore {

@@ -10,12 +10,7 @@ const LEASE: Duration = Duration::from_secs(60);
 
 /// A store with leases as they are, under the test's clock.
 async fn store(clock: &TestClock) -> PgStore {
-    let url = server::database().await;
-    init(&url, Terms { lease: LEASE }).await.unwrap();
-    let mut connection = PgConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql(TOLD_TIME).execute(&mut connection).await.unwrap();
-    let clock = clock.clone();
-    PgStore::with_clock(&url, Some(Arc::new(move || clock.micros()))).await.unwrap()
+    store_with(clock, Terms { lease: LEASE }, &[]).await
 }
 
 fn stage(claimed: &Claimed) -> (i64, u64, String) {

@@ -14,12 +14,7 @@ const LEASE: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_secs(1);
 
 async fn store(clock: &TestClock) -> PgStore {
-    let url = server::database().await;
-    init(&url, Terms { lease: LEASE }).await.unwrap();
-    let mut connection = PgConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql(TOLD_TIME).execute(&mut connection).await.unwrap();
-    let clock = clock.clone();
-    PgStore::with_clock(&url, Some(Arc::new(move || clock.micros()))).await.unwrap()
+    store_with(clock, Terms { lease: LEASE }, &[]).await
 }
 
 fn of(host: &str) -> Claimant {
