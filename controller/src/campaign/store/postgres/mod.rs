@@ -171,7 +171,12 @@ impl PgStore {
 
 impl Store for PgStore {
     async fn apply(&self, campaign: &NewCampaign) -> Result<i64, Trouble> {
-        self.change(async |tx, now| apply::apply(tx, campaign, now).await).await
+        self.change(async |tx, now| {
+            let id = apply::apply(tx, campaign, now).await?;
+            sqlx::query("SELECT follow_all($1, $2)").bind(id).bind(now).execute(&mut **tx).await?;
+            Ok(id)
+        })
+        .await
     }
 
     async fn list(&self) -> Result<Vec<Summary>, Trouble> {

@@ -50,6 +50,21 @@ BEGIN
         format('its VM has migrated from host %s to host %s', of.before, of.after), NULL);
 END $$;
 
+-- A campaign that was just applied: runs of VMs that have migrated since the plan go where these are.
+CREATE FUNCTION follow_all(of BIGINT, now BIGINT) RETURNS VOID LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    one RECORD;
+BEGIN
+    FOR one IN
+        SELECT r.id, v.id AS vm, p.host, p.name FROM run r JOIN vm v ON v.id = r.vm
+        JOIN published_vm p ON p.uuid = v.uuid AND p.has AND p.uuid <> ''
+        WHERE r.campaign = of AND (p.host <> v.host OR p.name <> v.name) ORDER BY r.id
+    LOOP
+        UPDATE vm SET host = one.host, name = one.name WHERE id = one.vm;
+        PERFORM follow(one.id, now);
+    END LOOP;
+END $$;
+
 -- A host has a VM from now on.
 CREATE FUNCTION take_over(its_host TEXT, its_name TEXT, its_uuid TEXT, now BIGINT) RETURNS VOID
 LANGUAGE plpgsql VOLATILE AS $$

@@ -190,6 +190,18 @@ async fn what_waits_goes_with_a_vm_and_what_runs_follows() {
 }
 
 #[tokio::test]
+async fn a_plan_of_before_a_migration_goes_where_the_vm_is() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    says(&store, "a", &["2"]).await;
+    says(&store, "b", &["1"]).await;
+    let id = store.apply(&over(&["1", "2"])).await.unwrap();
+    assert_eq!(claims(&store, id, "a").await.unwrap().vm.name, "vm-2");
+    assert!(claims(&store, id, "a").await.is_none());
+    assert_eq!(claims(&store, id, "b").await.unwrap().vm.name, "vm-1");
+}
+
+#[tokio::test]
 async fn a_host_that_was_lost_loses_its_runs_with_its_vms() {
     let clock = TestClock::new();
     let store = store(&clock).await;
