@@ -20,6 +20,7 @@ pub mod programs;
 pub mod sim;
 pub mod trimtab;
 pub mod walk;
+pub mod way;
 
 /// A mebibyte, in bytes.
 pub const MIB: u64 = 1024 * 1024;

@@ -1,9 +1,9 @@
 //! A PostgreSQL of one's own (`tests/postgres`), empty, which ends with this value or with this process.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,6 +14,7 @@ use crate::programs;
 pub struct Postgres {
     /// Ends when its standard input does.
     script: Child,
+    answers: BufReader<ChildStdout>,
     folder: PathBuf,
 }
 
@@ -30,14 +31,53 @@ impl Postgres {
             .spawn()
             .with_context(|| format!("cannot start {}", script.display()))?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
+        let mut answers = BufReader::new(child.stdout.take().context("no stdout")?);
+        answers.read_line(&mut line)?;
         ensure!(!line.is_empty(), "no PostgreSQL could be started; `make test` installs what it needs");
-        Ok(Self { script: child, folder: line.trim().into() })
+        Ok(Self { script: child, answers, folder: line.trim().into() })
     }
 
     /// Its database as this role; `trimtab` is the superuser. Every role is let in without a password.
     pub fn url(&self, role: &str) -> String {
         format!("postgres://{role}@localhost/postgres?host={}&sslmode=disable", self.folder.display())
+    }
+
+    /// The socket that it listens on.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
+    }
+
+    /// Ends the server's processes at once, and starts it again.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn crash(&mut self) -> Result<()> {
+        self.order("crash")?;
+        self.order("start")
+    }
+
+    /// Keeps a copy of what it has now, while it is down for a moment.
+    ///
+    /// # Errors
+    /// It cannot be stopped, copied or started.
+    pub fn copy(&mut self) -> Result<()> {
+        ["stop", "copy", "start"].iter().try_for_each(|word| self.order(word))
+    }
+
+    /// Puts it back to the copy: all that was committed since is lost, as in a failover to a server that was behind.
+    ///
+    /// # Errors
+    /// There is no copy, or it does not start.
+    pub fn put_back(&mut self) -> Result<()> {
+        ["crash", "back", "start"].iter().try_for_each(|word| self.order(word))
+    }
+
+    fn order(&mut self, word: &str) -> Result<()> {
+        writeln!(self.script.stdin.as_mut().context("it has ended")?, "{word}")?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        ensure!(answer.trim() == word, "tests/postgres: {word}: {answer:?}");
+        Ok(())
     }
 
     /// What a query by the superuser answers, a row a line.

@@ -15,7 +15,7 @@ use trimtab_controller::{
         account::{CampaignState, RunRow, Status, Summary},
         limits::{Limits, Share},
         run::{NewRun, VmKey},
-        store::{NewCampaign, Store, sqlite::SqliteStore},
+        store::{NewCampaign, Store},
     },
     host,
     image::HostStorage,
@@ -179,7 +179,7 @@ impl Rig {
     /// A worker cannot be started, or the store not read.
     pub async fn kill(
         &self,
-        store: &SqliteStore,
+        store: &impl Store,
         campaign: i64,
         kills: u32,
         dice: &mut Dice,
@@ -201,7 +201,7 @@ impl Rig {
     ///
     /// # Errors
     /// It comes to none.
-    pub async fn carry_on(&self, store: &SqliteStore, campaign: i64) -> Result<Summary> {
+    pub async fn carry_on(&self, store: &impl Store, campaign: i64) -> Result<Summary> {
         let _worker = self.start()?;
         let status = self.until(store, campaign, |status| status.summary.state != CampaignState::Active);
         Ok(status.await?.summary)
@@ -213,7 +213,7 @@ impl Rig {
     /// It does not come to that, or the store cannot be read.
     pub async fn until(
         &self,
-        store: &SqliteStore,
+        store: &impl Store,
         campaign: i64,
         fits: impl Fn(&Status) -> bool,
     ) -> Result<Status> {
@@ -272,7 +272,7 @@ impl Rig {
     ///
     /// # Errors
     /// It does not hold.
-    pub async fn check(&self, store: &SqliteStore, campaign: i64) -> Result<()> {
+    pub async fn check(&self, store: &impl Store, campaign: i64) -> Result<()> {
         let summary = store.status(campaign).await?.summary;
         ensure!(summary.state == CampaignState::Done, "{summary:?}\n{}", self.said());
         let runs = store.runs(campaign).await?;
@@ -288,7 +288,7 @@ impl Rig {
 
     async fn check_one(
         &self,
-        store: &SqliteStore,
+        store: &impl Store,
         campaign: i64,
         (vm, before): (&PunchingVm, u64),
         run: &RunRow,

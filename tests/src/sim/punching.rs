@@ -209,6 +209,21 @@ impl PunchingVm {
         }
     }
 
+    /// A run goes by the highest fence that it was called with, as a real agent's does.
+    #[allow(clippy::result_large_err, reason = "tonic's")]
+    fn raise(&self, run_id: &str, fence: u64) -> Result<(), Status> {
+        let mut state = self.lock();
+        let State { report, ended, .. } = &mut *state;
+        let Some(report) = report.iter_mut().chain(ended).find(|report| report.run_id == run_id) else {
+            return Ok(());
+        };
+        if fence < report.fence {
+            return Err(Status::failed_precondition("a higher fence has this run"));
+        }
+        report.fence = fence;
+        Ok(())
+    }
+
     fn known(&self, run_id: &str) -> Option<v1::RunReport> {
         let state = self.lock();
         let all = state.report.iter().chain(&state.ended);
@@ -315,6 +330,7 @@ impl Agent for PunchingVm {
 
     async fn trim(&self, request: Request<v1::TrimRequest>) -> Result<Response<Self::TrimStream>, Status> {
         let order = request.into_inner();
+        self.raise(&order.run_id, order.fence)?;
         if self.known(&order.run_id).is_none() {
             let mut state = self.lock();
             if state.report.is_some() {
@@ -335,6 +351,7 @@ impl Agent for PunchingVm {
 
     async fn steer(&self, request: Request<v1::SteerRequest>) -> Result<Response<v1::RunReport>, Status> {
         let order = request.into_inner();
+        self.raise(&order.run_id, order.fence)?;
         self.lock().cancelled = true;
         self.known(&order.run_id).map(Response::new).ok_or_else(|| Status::not_found("no such run"))
     }

@@ -139,4 +139,12 @@ impl Store for AnyStore {
     fn lease(&self) -> Option<Duration> {
         of!(self, store => store.lease())
     }
+
+    fn epoch(&self) -> u64 {
+        of!(self, store => store.epoch())
+    }
+
+    fn is_told(&self, epoch: u64) {
+        of!(self, store => store.is_told(epoch));
+    }
 }

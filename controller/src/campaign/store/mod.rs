@@ -150,4 +150,11 @@ pub trait Store: Send + Sync {
     fn leave(&self, by: &Claimant) -> impl Future<Output = Result<(), Trouble>> + Send;
     /// How long a worker may be silent before the store gives its runs to another one; `None`: there is no other one.
     fn lease(&self) -> Option<Duration>;
+    /// Grows when the store may have lost what it had answered: it is another server, or was put back to an earlier state.
+    /// Until [`Self::is_told`] it hands out nothing and renews nothing.
+    fn epoch(&self) -> u64 {
+        0
+    }
+    /// Says that the store of this epoch was told again what it had taken.
+    fn is_told(&self, _epoch: u64) {}
 }

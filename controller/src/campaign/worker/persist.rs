@@ -4,10 +4,7 @@
 
 use std::{
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -21,13 +18,12 @@ const MOST: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct Persist {
     listener: Arc<dyn Listener>,
-    not_read: Arc<AtomicBool>,
-    not_written: Arc<AtomicBool>,
+    marks: Arc<Mutex<Marks>>,
 }
 
 impl Persist {
     pub(super) fn new(listener: Arc<dyn Listener>) -> Self {
-        Self { listener, not_read: Arc::default(), not_written: Arc::default() }
+        Self { listener, marks: Arc::default() }
     }
 
     /// Has it write until there is an answer. Anything but trouble with the store is one.
@@ -51,7 +47,7 @@ impl Persist {
         asked: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Trouble> {
         let answer = asked.await;
-        self.note(&self.not_read, answer.as_ref().map(|_| true));
+        self.note(|marks| &mut marks.not_read, answer.as_ref().map(|_| true));
         answer
     }
 
@@ -70,32 +66,42 @@ impl Persist {
         has_written: impl Fn(&T) -> bool,
     ) -> Result<T, Trouble> {
         let answer = asked.await;
-        self.note(&self.not_written, answer.as_ref().map(has_written));
+        self.note(|marks| &mut marks.not_written, answer.as_ref().map(has_written));
         answer
     }
 
-    /// `Ok(false)` proves nothing.
-    fn note(&self, mark: &AtomicBool, proven: Result<bool, &Trouble>) {
-        let was_in_trouble = self.is_in_trouble();
+    /// `Ok(false)` proves nothing. Several ask at once: the first says it.
+    fn note(&self, kind: fn(&mut Marks) -> &mut bool, proven: Result<bool, &Trouble>) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_in_trouble = marks.is_in_trouble();
         match proven {
             Err(trouble) if is_of_the_store(trouble) => {
-                mark.store(true, Ordering::Relaxed);
+                *kind(&mut marks) = true;
                 if !was_in_trouble {
                     self.listener.say(Said::StoreTrouble(trouble));
                 }
             }
             Ok(false) => {}
             Ok(true) | Err(_) => {
-                mark.store(false, Ordering::Relaxed);
-                if was_in_trouble && !self.is_in_trouble() {
+                *kind(&mut marks) = false;
+                if was_in_trouble && !marks.is_in_trouble() {
                     self.listener.say(Said::StoreBack);
                 }
             }
         }
     }
+}
 
+/// What does not work.
+#[derive(Default)]
+struct Marks {
+    not_read: bool,
+    not_written: bool,
+}
+
+impl Marks {
     fn is_in_trouble(&self) -> bool {
-        [&self.not_read, &self.not_written].iter().any(|mark| mark.load(Ordering::Relaxed))
+        self.not_read || self.not_written
     }
 }
 
@@ -134,7 +140,7 @@ pub(super) fn chance() -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, atomic::AtomicU32};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 

@@ -15,7 +15,7 @@ use super::{
     hand::Hand,
     lease::{Lease, Moment},
     one::{One, tell},
-    persist::{Backoff, Persist},
+    persist::{Backoff, Persist, is_of_the_store},
     pulse::Pulse,
     said::Said,
     stop::Stop,
@@ -54,6 +54,8 @@ pub(super) struct Shift<'a, S, V> {
     seen: Option<i64>,
     /// When to claim again at the latest.
     next: Option<Instant>,
+    /// Of the store that knows all that it was told.
+    epoch: u64,
     /// Until it stands for its host.
     patience: Backoff,
 }
@@ -78,6 +80,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
             tasks: JoinSet::new(),
             seen: None,
             next: None,
+            epoch: worker.store.epoch(),
             patience: Backoff::up_to(AGAIN),
         }
     }
@@ -230,25 +233,33 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
     /// Whether somebody has ordered or applied anything since.
     async fn is_news(&mut self) -> bool {
         match self.persist.read(self.worker.store.newest()).await {
-            Ok(newest) => {
-                if self.seen.is_some_and(|seen| newest < seen) {
-                    self.tell_again().await;
-                }
-                self.seen != Some(newest)
-            }
+            Ok(newest) => self.tell_again().await || self.seen != Some(newest),
             Err(_) => false,
         }
     }
 
-    /// The history has become shorter: the database was put back to an earlier state. What it took since from this worker
-    /// it is told once more, the oldest first; what it still knows it does not count again.
-    async fn tell_again(&self) {
+    /// Where the store may have been put back to an earlier state, it is told once more what it took from this worker, the
+    /// oldest first; what it still knows it does not count again. Whether that was so.
+    async fn tell_again(&mut self) -> bool {
+        let epoch = self.worker.store.epoch();
+        if epoch == self.epoch {
+            return false;
+        }
         let mut again = 0_usize;
         for (claimed, ending) in self.hand.told() {
-            let told = self.persist.until_answered(|| tell(&*self.worker.store, &claimed, &ending)).await;
+            let told = self.persist.write(tell(&*self.worker.store, &claimed, &ending)).await;
+            if told.as_ref().is_err_and(is_of_the_store) {
+                // With the next look.
+                return false;
+            }
             again = again.saturating_add(usize::from(told == Ok(Counted::Counted)));
         }
-        self.worker.listener.say(Said::ToldAgain(again));
+        if again > 0 {
+            self.worker.listener.say(Said::ToldAgain(again));
+        }
+        self.worker.store.is_told(epoch);
+        self.epoch = epoch;
+        true
     }
 
     /// Cancels what runs, and waits for its account.

@@ -69,12 +69,16 @@ fn line(said: &Said<'_>) -> Option<String> {
         Said::Held(why) => Some(format!("nothing is begun now: {}", safe(why))),
         Said::Free => Some("trims are begun again".to_owned()),
         Said::GivenUp(trims) => {
-            Some(format!("{trims} trims are cancelled: the store has not answered for most of their lease"))
+            Some(format!("trims are cancelled ({trims}): the store has not answered for most of their lease"))
         }
         Said::ToldAgain(results) => Some(format!(
             "the store was put back to an earlier state: {results} results that it had lost were told again"
         )),
-        Said::StoreTrouble(trouble) | Said::Unpublished(trouble) => {
+        // What keeps the store from answering at all is said of it.
+        Said::Unpublished(trouble) => {
+            Some(format!("what this host has is not published: {}", safe(&trouble.text)))
+        }
+        Said::StoreTrouble(trouble) => {
             let hint = trouble.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             Some(format!("{}{hint}; it is tried again", safe(&trouble.text)))
         }

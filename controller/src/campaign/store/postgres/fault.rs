@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Damaged(String),
     /// No answer came in that time.
     Silent(Duration),
+    /// The server is another one, or was started since; what it may have lost comes first.
+    StartedAnew,
     /// The store is of a newer trimtab.
     Newer(i64),
     /// The store is of an older trimtab.
@@ -48,6 +50,10 @@ impl Fault {
                     limit.as_secs()
                 ),
                 REACH,
+            ),
+            Self::StartedAnew => store(
+                format!("{shown}: the database was started anew"),
+                "it is told first what it may have lost",
             ),
             Self::Sql(error) => by_state(shown, doing, &error),
         }

@@ -35,7 +35,13 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
@@ -73,6 +79,8 @@ pub struct PgStore {
     shown: String,
     lease: Duration,
     clock: Option<Clock>,
+    /// The epoch of the server that has been told again what another one may have lost.
+    told: AtomicU64,
 }
 
 impl PgStore {
@@ -93,7 +101,8 @@ impl PgStore {
         let ways = Ways::new(options);
         let lease = ways.call(LIMIT, async |db| open::lease(db).await).await;
         let lease = lease.map_err(|fault| fault.trouble(&shown, "open"))?;
-        Ok(Self { ways, shown, lease, clock })
+        let told = AtomicU64::new(ways.epoch());
+        Ok(Self { ways, shown, lease, clock, told })
     }
 
     /// This host's part of each campaign that goes on or was over a day ago at most.
@@ -154,6 +163,18 @@ impl PgStore {
             Ok(answer)
         });
         looked.await.map_err(|fault| fault.trouble(&self.shown, "read"))
+    }
+
+    /// One that must not come before a server has been told what it may have lost.
+    async fn call_in_turn<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>,
+    ) -> Result<T, Trouble> {
+        self.call(async |db| match self.ways.epoch() == self.told.load(Ordering::Acquire) {
+            true => call(db).await,
+            false => Err(Fault::StartedAnew),
+        })
+        .await
     }
 
     /// One call of a worker's, which is a transaction of its own.
@@ -219,7 +240,7 @@ impl Store for PgStore {
     async fn claim(&self, campaign: i64, by: &Claimant) -> Result<Claim, Trouble> {
         // A commit whose answer was lost is asked for once more: by this mark the same run is handed out again.
         let mark = Uuid::new_v4().to_string();
-        let claim = || self.call(async |db| work::claim(db, campaign, by, &mark).await);
+        let claim = || self.call_in_turn(async |db| work::claim(db, campaign, by, &mark).await);
         match claim().await {
             Err(trouble) if trouble.kind == crate::model::trouble::Kind::Store => claim().await,
             answer => answer,
@@ -236,7 +257,7 @@ impl Store for PgStore {
         held: Option<&str>,
         stages: &[(i64, u64, String)],
     ) -> Result<Vec<(i64, Instruction)>, Trouble> {
-        self.call(async |db| work::heartbeat(db, by, held, stages).await).await
+        self.call_in_turn(async |db| work::heartbeat(db, by, held, stages).await).await
     }
 
     async fn finish(&self, claimed: &Claimed, result: &RunResult) -> Result<Counted, Trouble> {
@@ -261,6 +282,14 @@ impl Store for PgStore {
 
     fn lease(&self) -> Option<Duration> {
         Some(self.lease)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.ways.epoch()
+    }
+
+    fn is_told(&self, epoch: u64) {
+        self.told.store(epoch, Ordering::Release);
     }
 }
 

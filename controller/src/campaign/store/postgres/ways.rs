@@ -7,7 +7,10 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,11 +33,20 @@ pub(super) struct Ways {
     options: PgConnectOptions,
     room: Semaphore,
     idle: Mutex<Vec<PgConnection>>,
+    /// When the server was started that answered last, by its own clock.
+    server: Mutex<Option<String>>,
+    epoch: AtomicU64,
 }
 
 impl Ways {
     pub(super) fn new(options: PgConnectOptions) -> Self {
-        Self { options, room: Semaphore::new(CONNECTIONS), idle: Mutex::default() }
+        Self {
+            options,
+            room: Semaphore::new(CONNECTIONS),
+            idle: Mutex::default(),
+            server: Mutex::default(),
+            epoch: AtomicU64::new(0),
+        }
     }
 
     /// One way for one call, which takes `limit` at most, the connecting included.
@@ -70,8 +82,25 @@ impl Ways {
                 return Ok(Way { connection: idle, ways: self, _room: room });
             }
         }
-        let connection = self.options.connect().await?;
+        let mut connection = self.options.connect().await?;
+        self.meet(&mut connection).await?;
         Ok(Way { connection, ways: self, _room: room })
+    }
+
+    /// Grows when another server answers than before, or the same one after a start: it may have lost what was committed
+    /// last. Nothing but a new connection leads there.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    async fn meet(&self, connection: &mut PgConnection) -> Result<(), Fault> {
+        let started: String =
+            sqlx::query_scalar("SELECT pg_postmaster_start_time()::TEXT").fetch_one(connection).await?;
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        if server.replace(started.clone()).is_some_and(|before| before != started) {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     /// Ends what is idle in order.

@@ -1,0 +1,39 @@
+//! The database is restarted, and put back to an earlier state.
+
+use std::time::Duration;
+
+use trimtab_controller::campaign::store::Store;
+use trimtab_tests::sim::fleet::Dice;
+
+use crate::rig::Fleet;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarted_again_and_again() {
+    let mut fleet = Fleet::of(16).await;
+    let _worker = fleet.worker("a");
+    let seed = std::process::id().into();
+    println!("seed {seed}");
+    let mut dice = Dice::new(seed);
+    for _ in 0..6 {
+        fleet.until(|status| !status.running.is_empty() || Fleet::done(status) > 0).await;
+        tokio::time::sleep(Duration::from_millis(dice.roll(700))).await;
+        fleet.postgres.crash().unwrap();
+    }
+    fleet.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn put_back_to_what_it_was_before_the_last_claims_and_ends() {
+    let mut fleet = Fleet::of(16).await;
+    let _worker = fleet.worker("a");
+    fleet.until(|status| Fleet::done(status) > 1).await;
+    fleet.postgres.copy().unwrap();
+    let before = Fleet::done(&fleet.until(|_| true).await);
+    let after = fleet.until(|status| Fleet::done(status) > before + 3 && !status.running.is_empty()).await;
+    fleet.postgres.put_back().unwrap();
+    let summary = fleet.check().await;
+    assert!(summary.freed_bytes > after.summary.freed_bytes);
+    let events = fleet.store.events(fleet.campaign).await.unwrap();
+    assert!(events.iter().any(|event| event.what == "adopted"), "{events:#?}\n{}", fleet.said("a"));
+    assert!(fleet.said("a").contains("was put back to an earlier state"), "{}", fleet.said("a"));
+}

@@ -1,0 +1,127 @@
+//! A host of simulated guests, a database of its own, and a way to it.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use trimtab_controller::{
+    campaign::{
+        account::{CampaignState, Status, Summary},
+        store::{
+            Store,
+            postgres::{PgStore, Terms, grant, init},
+        },
+    },
+    host,
+};
+use trimtab_tests::{campaigns::WorkerProcess, postgres::Postgres, sim::killing::Rig, way::Way};
+
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+/// Ten pieces of a trim take a second.
+const PAUSE: Duration = Duration::from_millis(100);
+/// An agent takes a caller for gone that is silent for so long: before its lease is over.
+const KEEPALIVE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(240);
+
+pub(crate) struct Fleet {
+    pub(crate) host: Rig,
+    pub(crate) postgres: Postgres,
+    pub(crate) way: Way,
+    pub(crate) store: PgStore,
+    pub(crate) campaign: i64,
+    role: String,
+}
+
+impl Fleet {
+    /// So many guests, and a campaign of all of them.
+    pub(crate) async fn of(vms: u32) -> Self {
+        Self::with(vms, KEEPALIVE).await
+    }
+
+    /// Guests that do not notice for a long time that their caller is gone.
+    pub(crate) async fn of_patient(vms: u32) -> Self {
+        Self::with(vms, PATIENCE).await
+    }
+
+    async fn with(vms: u32, keepalive: Duration) -> Self {
+        let postgres = Postgres::start().unwrap();
+        let url = postgres.url("trimtab");
+        init(&url, Terms { lease: LEASE }).await.unwrap();
+        let role = format!("trimtab-{}", host::id());
+        grant(&url, &host::id(), &role).await.unwrap();
+        let store = PgStore::open(&url).await.unwrap();
+        let host = Rig::attentive(vms, PAUSE, keepalive).unwrap();
+        let campaign = store.apply(&host.campaign()).await.unwrap();
+        let way = Way::to(&postgres).await.unwrap();
+        Self { host, postgres, way, store, campaign, role }
+    }
+
+    /// `trimtab` with these words as this host's worker has it. `place`: where its lock is.
+    pub(crate) fn command(&self, words: &[&str], place: &str) -> Command {
+        let mut command = self.host.command(words).unwrap();
+        command.env("TRIMTAB_STORE", self.way.url(&self.role)).env("STATE_DIRECTORY", self.host.path(place));
+        command
+    }
+
+    /// A worker, whose lock and log are at `place`.
+    pub(crate) fn worker(&self, place: &str) -> WorkerProcess {
+        self.start(self.command(&["worker"], place), place)
+    }
+
+    pub(crate) fn start(&self, command: Command, place: &str) -> WorkerProcess {
+        WorkerProcess::start(command, &self.log(place)).unwrap()
+    }
+
+    fn log(&self, place: &str) -> std::path::PathBuf {
+        self.host.path(&format!("{place}.log"))
+    }
+
+    pub(crate) fn said(&self, place: &str) -> String {
+        std::fs::read_to_string(self.log(place)).unwrap_or_default()
+    }
+
+    /// Waits until the campaign's status fits. A database that is down is asked again.
+    pub(crate) async fn until(&self, fits: impl Fn(&Status) -> bool) -> Status {
+        let began = Instant::now();
+        loop {
+            let status = self.store.status(self.campaign).await;
+            match status {
+                Ok(status) if fits(&status) => return status,
+                _ => assert!(began.elapsed() < PATIENCE, "{status:?}\n{}", self.all_said()),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until something holds that is no matter of the store.
+    pub(crate) async fn until_so(&self, what: &str, holds: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < PATIENCE, "{what}\n{}", self.all_said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn all_said(&self) -> String {
+        let places = std::fs::read_dir(self.host.path("")).unwrap().flatten().map(|entry| entry.path());
+        let logs = places.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+        let text = |log: &Path| std::fs::read_to_string(log).unwrap_or_default();
+        logs.map(|log| format!("{}:\n{}\n", log.display(), text(&log))).collect()
+    }
+
+    /// Waits for the campaign's end, and holds its account against the files: every byte that an image lost, once; no guest
+    /// was called while it trimmed for another one; and caps were kept.
+    pub(crate) async fn check(&self) -> Summary {
+        let status = self.until(|status| status.summary.state == CampaignState::Done).await;
+        let checked = self.host.check(&self.store, self.campaign).await;
+        checked.unwrap_or_else(|error| panic!("{error:#}\n{}", self.all_said()));
+        self.host.check_caps().unwrap_or_else(|error| panic!("{error:#}\n{}", self.all_said()));
+        status.summary
+    }
+
+    pub(crate) fn done(status: &Status) -> u32 {
+        status.summary.done.values().sum()
+    }
+}
