@@ -9,6 +9,7 @@ pub mod campaigns;
 pub mod demo;
 pub mod disguise;
 pub mod fake_agent;
+pub mod faketime;
 pub mod guest;
 pub mod hostile;
 pub mod hybrid;

@@ -15,6 +15,7 @@ pub mod own;
 pub mod pace;
 mod qemu_ga;
 mod report;
+mod room;
 pub mod store;
 mod writer;
 

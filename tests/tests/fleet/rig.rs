@@ -74,7 +74,7 @@ impl Fleet {
         WorkerProcess::start(command, &self.log(place)).unwrap()
     }
 
-    fn log(&self, place: &str) -> std::path::PathBuf {
+    pub(crate) fn log(&self, place: &str) -> std::path::PathBuf {
         self.host.path(&format!("{place}.log"))
     }
 

@@ -1,11 +1,14 @@
 //! Workers that are killed, stopped for longer than their lease, doubled, or an hour ahead.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use nix::sys::signal::Signal;
 use trimtab_controller::campaign::store::{NewCampaign, Order, Store};
-use trimtab_tests::sim::fleet::Dice;
+use trimtab_tests::{
+    faketime::{Clock, WithClock},
+    sim::fleet::Dice,
+};
 
 use crate::rig::{Fleet, LEASE};
 
@@ -78,8 +81,6 @@ async fn the_second_worker_of_a_host() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_whose_clock_is_an_hour_ahead() {
-    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
-    assert!(Path::new(&library).exists(), "{library} is missing; run: tests/setup test");
     let mut fleet = Fleet::of(6).await;
     fleet.store.order(fleet.campaign, &Order::Abort, "test").await.unwrap();
     // Open for half an hour more by the database's clock; by the worker's it is over.
@@ -87,9 +88,8 @@ async fn a_worker_whose_clock_is_an_hour_ahead() {
     let campaign = fleet.host.campaign();
     let windows = vec![(now - 1.hour(), now + 30.minutes())];
     fleet.campaign = fleet.store.apply(&NewCampaign { windows, ..campaign }).await.unwrap();
-    let mut command = fleet.command(&["worker"], "a");
-    command.env("LD_PRELOAD", library).env("FAKETIME", "+3600").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let _worker = fleet.start(command, "a");
+    let command = fleet.command(&["worker"], "a");
+    let _worker = WithClock::start(command, Clock::Off("+3600"), &fleet.log("a")).unwrap();
     fleet.check().await;
 }
 

@@ -5,13 +5,13 @@
 use std::fs::{self, OpenOptions};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::statvfs::statvfs;
 
+use crate::GIB;
+use crate::bench::room::check_room;
 use crate::guest::{Disk, DiskSpec, Guest};
 use crate::loop_disk::Filesystem;
-use crate::{GIB, programs};
 
 /// Making pieces in software emulation, beside other builds.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -109,19 +109,4 @@ impl<'a> Ground<'a> {
         let options = if self.filesystem == Filesystem::Btrfs { "nodatacow" } else { "defaults" };
         self.guest.sh(&format!("mount -o {options} {} {}", self.disk.device, self.mount)).map(drop)
     }
-}
-
-/// An image of the whole size must fit, and leave room for the others who use that disk.
-fn check_room(bytes: u64) -> Result<()> {
-    let parent = programs::parent_of_directories();
-    let found = statvfs(&parent).with_context(|| format!("cannot look at {}", parent.display()))?;
-    let free = found.blocks_available().saturating_mul(found.fragment_size());
-    ensure!(
-        free >= bytes.saturating_mul(2),
-        "{} has {} GiB free, and an image of {} GiB wants twice its size: say --gib N, or set TMPDIR",
-        parent.display(),
-        free.div_euclid(GIB),
-        bytes.div_euclid(GIB)
-    );
-    Ok(())
 }

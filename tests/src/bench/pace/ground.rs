@@ -9,12 +9,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::statvfs::statvfs;
 
 use crate::bench::discards::Discards;
+use crate::bench::room::check_room;
 use crate::bench::writer::{FILE, write_whole};
 use crate::loop_disk::{Filesystem, LoopDisk};
-use crate::{GIB, MIB, programs};
+use crate::{GIB, MIB};
 
 /// A piece of free space, and a piece that stays between two of them.
 const PIECE_BYTES: u64 = MIB;
@@ -74,21 +74,6 @@ impl Ground {
     pub(super) fn discards(&self) -> Result<Discards> {
         Discards::of(self.disk.device())
     }
-}
-
-/// An image of the whole size must fit, and leave room for the others who use that disk.
-fn check_room(bytes: u64) -> Result<()> {
-    let parent = programs::parent_of_directories();
-    let found = statvfs(&parent).with_context(|| format!("cannot look at {}", parent.display()))?;
-    let free = found.blocks_available().saturating_mul(found.fragment_size());
-    ensure!(
-        free >= bytes.saturating_mul(2),
-        "{} has {} GiB free, and an image of {} GiB wants twice its size: say --gib N, or set TMPDIR",
-        parent.display(),
-        free.div_euclid(GIB),
-        bytes.div_euclid(GIB)
-    );
-    Ok(())
 }
 
 /// The writer's file, all of it written; where a write goes elsewhere, told not to.

@@ -1,7 +1,7 @@
 //! The real `trimtab worker` when its process is stopped for a while, or when the clock is set while it works: nothing is
 //! lost, nothing counted twice, caps are kept, and it costs no VM an attempt.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use nix::sys::signal::Signal;
@@ -9,7 +9,10 @@ use trimtab_controller::campaign::{
     account::{CampaignState, Status},
     store::{NewCampaign, Store, sqlite::SqliteStore},
 };
-use trimtab_tests::{campaigns::WorkerProcess, sim::killing::Rig};
+use trimtab_tests::{
+    faketime::{Clock, WithClock},
+    sim::killing::Rig,
+};
 
 /// Ten pieces of a trim take two seconds.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -48,16 +51,6 @@ async fn a_worker_that_is_stopped_in_the_middle_goes_on() {
     check(&rig, &store, id).await;
 }
 
-/// A worker whose clock reads what the file says, such as "+3600"; that by which it waits is the machine's.
-fn with_a_clock(rig: &Rig, clock: &Path) -> WorkerProcess {
-    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
-    assert!(Path::new(&library).exists(), "{library} is missing; run: tests/setup test");
-    let mut command = rig.command(&["worker"]).unwrap();
-    command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", clock);
-    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    WorkerProcess::start(command, &rig.log()).unwrap()
-}
-
 /// Open for another forty minutes, and again in two hours.
 fn windows(campaign: NewCampaign) -> NewCampaign {
     let now = Timestamp::now();
@@ -77,7 +70,8 @@ async fn a_clock_that_jumps_an_hour_and_back() {
     set("+0");
     let store = SqliteStore::open(&rig.store()).await.unwrap();
     let id = store.apply(&windows(rig.campaign())).await.unwrap();
-    let _worker = with_a_clock(&rig, &clock);
+    let command = rig.command(&["worker"]).unwrap();
+    let _worker = WithClock::start(command, Clock::In(&clock), &rig.log()).unwrap();
     rig.until(&store, id, |status| status.running.len() == 4).await.unwrap();
 
     // Its window is past: what runs comes to its end, and nothing else is begun.

@@ -72,6 +72,10 @@ fn by_state(shown: &str, doing: &str, error: &sqlx::Error) -> Trouble {
         Some("TT003") => {
             (Kind::Store, "of one host at most 5000 VMs are kept, of 64 KiB each, and 32 MiB in all")
         }
+        Some("TT005") => (
+            Kind::Store,
+            "nothing was changed; give this host the trimtab that the store was brought up to date with",
+        ),
         Some("TT004") => (Kind::Busy, "one worker per host; one that is gone is forgotten after its lease"),
         Some("42501") => (
             Kind::NoPermission,

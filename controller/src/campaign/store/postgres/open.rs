@@ -56,6 +56,8 @@ pub(super) fn options(url: &str) -> Result<(PgConnectOptions, String), Trouble> 
         ("search_path", "trimtab,pg_temp"),
         ("statement_timeout", "60s"),
         ("idle_in_transaction_session_timeout", "60s"),
+        // `locked()` refuses another one than the store's.
+        ("trimtab.version", &version().to_string()),
     ]);
     Ok((options, shown))
 }

@@ -145,9 +145,17 @@ CREATE FUNCTION clock() RETURNS BIGINT LANGUAGE sql VOLATILE AS $$
 $$;
 
 -- Takes the store's lock, then reads the time: what is counted after it stays true until the end of the transaction.
+-- A program that was started before the store was brought up to date is refused: each connection says its version.
 CREATE FUNCTION locked() RETURNS BIGINT LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    found BIGINT;
+    known BIGINT := nullif(current_setting('trimtab.version', TRUE), '')::BIGINT;
 BEGIN
-    PERFORM FROM store WHERE one = 1 FOR UPDATE;
+    SELECT version INTO STRICT found FROM store WHERE one = 1 FOR UPDATE;
+    IF known <> found THEN
+        RAISE EXCEPTION 'the store is of version % now, and this trimtab knows version %', found, known
+            USING ERRCODE = 'TT005';
+    END IF;
     RETURN clock();
 END $$;
 

@@ -52,6 +52,34 @@ async fn a_silent_worker_loses_its_run_and_its_word() {
 }
 
 #[tokio::test]
+async fn a_store_that_was_brought_up_to_date_meanwhile_refuses_who_does_not_know_it() {
+    let url = server::database().await;
+    init(&url, Terms { lease: LEASE }).await.unwrap();
+    let mut operator = PgConnection::connect(&url).await.unwrap();
+    let store = PgStore::open(&url).await.unwrap();
+    let id = store.apply(&campaign(2, loose())).await.unwrap();
+    let claimed = take(&store, id).await;
+    let mut is_of = async |version: i64| {
+        let update = "UPDATE trimtab.store SET version = $1";
+        sqlx::query(update).bind(version).execute(&mut operator).await.unwrap();
+    };
+
+    is_of(7).await;
+    let refused = store.finish(&claimed, &result(Class::Reclaimed, 5)).await.unwrap_err();
+    assert_eq!(refused.kind, crate::model::trouble::Kind::Store);
+    assert!(refused.text.contains("the store is of version 7 now"), "{refused}");
+    assert!(store.heartbeat(&worker(), None, &[stage(&claimed)]).await.is_err());
+    assert!(store.claim(id, &worker()).await.is_err());
+    assert!(store.order(id, &Order::Abort, "me").await.is_err());
+    let unopened = PgStore::open(&url).await.err().unwrap();
+    assert!(unopened.text.contains("made by a newer trimtab"), "{unopened}");
+
+    is_of(1).await;
+    assert_eq!(store.finish(&claimed, &result(Class::Reclaimed, 5)).await.unwrap(), Counted::Counted);
+    assert_eq!(store.status(id).await.unwrap().summary.freed_bytes, 5, "and nothing of before was kept");
+}
+
+#[tokio::test]
 async fn one_worker_stands_for_a_host() {
     let clock = TestClock::new();
     let store = store(&clock).await;
