@@ -188,7 +188,12 @@ impl Running {
 
     /// The peak only grows, so the last look before the end is close to it.
     fn glance(&mut self) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let of = |what: &str| PathBuf::from(format!("/proc/{}/{what}", self.child.id()));
+        // Until it has become the program, its memory is that of this process.
+        if std::fs::read_link(of("exe")).ok() == std::env::current_exe().ok() {
+            return;
+        }
+        let status = std::fs::read_to_string(of("status")).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok());
         self.peak_kib = self.peak_kib.max(kib.unwrap_or(0));
