@@ -189,7 +189,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::campaign::seen::{SeenDatastore, SeenDisk, SeenImage};
+    use crate::campaign::{
+        plan::samples::seen_disk,
+        seen::{SeenDatastore, SeenImage},
+    };
 
     fn host(id: &str, is_silent: bool, vms: Vec<(&str, &str, Has)>) -> PublishedHost {
         let vm = |(name, uuid, has): (&str, &str, Has)| {
@@ -282,14 +285,7 @@ mod tests {
         for host in &mut fleet[..2] {
             host.about.datastores = vec![store(&host.host)];
             let image = SeenImage { path: "/x".into(), inode: 7, datastore: Some("nfs:nas:/x".into()) };
-            host.vms[0].seen.disks = vec![SeenDisk {
-                name: "vda".into(),
-                image: Some(image),
-                slack: None,
-                allocated_bytes: None,
-                used_bytes: None,
-                goes: true,
-            }];
+            host.vms[0].seen.disks = vec![seen_disk(image)];
         }
         let found = found(&fleet);
         let web = found.iter().find(|one| one.name == "web" && one.host == "b").unwrap();

@@ -1,7 +1,10 @@
 //! A plan as the tests of this folder vary it.
 
 use super::{LeftOut, Plan, PlanDatastore, PlanDisk, PlanHost, PlanVm, Reason};
-use crate::campaign::limits::Limits;
+use crate::campaign::{
+    limits::Limits,
+    seen::{SeenDisk, SeenImage},
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -78,4 +81,16 @@ pub(crate) fn fleet() -> Plan {
     plan.vms.push(other);
     plan.left_out[1].host = plan.hosts[1].id.clone();
     plan
+}
+
+/// A disk with this image that a trim would take.
+pub(super) fn seen_disk(image: SeenImage) -> SeenDisk {
+    SeenDisk {
+        name: "vda".into(),
+        image: Some(image),
+        slack: None,
+        allocated_bytes: None,
+        used_bytes: None,
+        goes: true,
+    }
 }

@@ -79,19 +79,12 @@ fn keys(view: &HostView, image: &SeenImage) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::{plan::PlanHost, seen::SeenDisk};
+    use crate::campaign::plan::{PlanHost, samples::seen_disk};
 
     fn view(host: &str, vm: &str, (name, identity): (&str, &str), (path, inode): (&str, u64)) -> HostView {
         let mut seen = SeenVm::not_looked_at(vm.into(), None, Vec::new(), true);
         let image = SeenImage { path: path.into(), inode, datastore: Some(name.into()) };
-        seen.disks = vec![SeenDisk {
-            name: "vda".into(),
-            image: Some(image),
-            slack: None,
-            allocated_bytes: None,
-            used_bytes: None,
-            goes: true,
-        }];
+        seen.disks = vec![seen_disk(image)];
         HostView {
             host: PlanHost { id: host.into(), name: host.into(), published: jiff::Timestamp::UNIX_EPOCH },
             datastores: vec![SeenDatastore {

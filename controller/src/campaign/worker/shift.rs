@@ -226,7 +226,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
 
     /// One that panicked beside its turn has left its run to the store, as a worker does that dies: the next one recovers
     /// it.
-    fn over(&mut self, ended: Result<(Id, ()), JoinError>) {
+    fn over(&self, ended: Result<(Id, ()), JoinError>) {
         self.hand.over(ended.map_or_else(|error| error.id(), |(task, ())| task));
     }
 
@@ -265,14 +265,14 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
     /// Cancels what runs, and waits for its account.
     async fn end_what_runs(&mut self) {
         self.hand.stop(Stop::Leaving);
+        let within = self.worker.settings.leave_within;
         let all = async {
             while let Some(ended) = self.tasks.join_next_with_id().await {
-                let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
-                self.hand.over(task);
+                self.over(ended);
             }
         };
         // What is not done by then is recovered by the next worker: the agents stop when nobody listens.
-        drop(timeout(self.worker.settings.leave_within, all).await);
+        drop(timeout(within, all).await);
     }
 
     fn hold(&self, held: Option<&str>) {
