@@ -1,11 +1,12 @@
 //! What a store tells of campaigns: for `list`, `status` and `report`. Sums are the store's own counts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    hosts::HostNames,
     limits::Limits,
     run::{Class, RunResult, RunState, VmKey, Wait},
 };
@@ -62,6 +63,8 @@ pub struct Summary {
 /// One campaign, for `status`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Status {
+    /// When this was so, by the store's clock: ages and what is left count from here, whatever the reader's clock says.
+    pub now: Timestamp,
     /// In a few numbers.
     pub summary: Summary,
     /// Its limits.
@@ -78,10 +81,20 @@ pub struct Status {
     pub datastores: Vec<DatastoreSum>,
     /// The hosts of its runs.
     pub hosts: Vec<HostRow>,
+    /// What hosts are called, these and those that its VMs have left.
+    pub names: HostNames,
 }
 
-/// A worker that has said nothing for so long, by the store's clock, is not there: several heartbeats.
-pub const SILENT_AFTER: SignedDuration = SignedDuration::from_secs(60);
+impl Status {
+    /// It is of several hosts: where each VM is matters.
+    pub fn is_fleet(&self) -> bool {
+        self.hosts.len() > 1
+    }
+}
+
+/// A worker that has said nothing for so long, by the store's clock, is not there: several heartbeats. Where workers have
+/// leases that are longer, a lease.
+pub const SILENT_AFTER: Duration = Duration::from_secs(60);
 
 /// One host's worker, as it said itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -90,15 +103,10 @@ pub struct HostRow {
     pub host: String,
     /// When its worker was heard of last; `None`: no worker has been there.
     pub seen: Option<Timestamp>,
+    /// It was heard lately.
+    pub has_worker: bool,
     /// What keeps it from admitting: a gate that is closed, and what that said.
     pub held: Option<String>,
-}
-
-impl HostRow {
-    /// Whether a worker was heard of lately.
-    pub fn has_worker(&self, now: Timestamp) -> bool {
-        self.seen.is_some_and(|seen| now.duration_since(seen) <= SILENT_AFTER)
-    }
 }
 
 /// One datastore's part in a campaign.

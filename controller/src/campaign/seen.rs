@@ -97,7 +97,7 @@ impl SeenVm {
     pub fn not_looked_at(name: String, uuid: Option<String>, labels: Vec<String>, is_on: bool) -> Self {
         let out = match is_on {
             true => Out {
-                reason: Reason::NoAnswer,
+                reason: Reason::NotLookedAt,
                 text: "its host has not looked at it yet".to_owned(),
                 paste: None,
             },

@@ -3,6 +3,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{runtime::Handle, task::spawn_blocking};
 use trimtab_controller::{
     campaign::{
@@ -30,6 +31,10 @@ impl<S: Store + 'static> Frozen<S> {
 }
 
 impl<S: Store + 'static> Store for Frozen<S> {
+    async fn now(&self) -> Result<Timestamp, Trouble> {
+        self.call(|store| async move { store.now().await }).await
+    }
+
     async fn apply(&self, campaign: &NewCampaign) -> Result<i64, Trouble> {
         let campaign = campaign.clone();
         self.call(move |store| async move { store.apply(&campaign).await }).await

@@ -42,13 +42,14 @@ pub struct Drift {
 /// Everything in which the host differs from the plan, in the plan's order.
 pub fn drift(plan: &Plan, found: &[Found]) -> Vec<Drift> {
     let mut all = Vec::new();
+    let names = plan.host_names();
     for vm in &plan.vms {
         let now = found.iter().find(|now| now.name == vm.name && now.host == vm.host);
         let elsewhere =
             || found.iter().find(|now| now.uuid.is_some() && now.uuid == vm.uuid && now.host != vm.host);
         let texts = match now {
             None => vec![match elsewhere() {
-                Some(now) => format!("it is on host {} now, called {}", now.host, now.name),
+                Some(now) => format!("it is on host {} now, called {}", names.called(&now.host), now.name),
                 None => "no VM of this name is known here".to_owned(),
             }],
             Some(now) => of_vm(vm, now),

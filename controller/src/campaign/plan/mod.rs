@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    hosts::HostNames,
     limits::Limits,
     run::{NewRun, VmKey},
     seen::SeenImage,
@@ -150,6 +151,8 @@ pub enum Reason {
     NoAgent,
     /// It did not answer, or not sensibly.
     NoAnswer,
+    /// Its host has told of it, and has not looked at it yet.
+    NotLookedAt,
     /// It has failed in two campaigns running.
     SetAside,
     /// The store's database runs in it, or trimtab itself.
@@ -173,6 +176,7 @@ impl Reason {
             Self::Off => "off",
             Self::NoAgent => "no agent",
             Self::NoAnswer => "no answer",
+            Self::NotLookedAt => "not looked at yet",
             Self::SetAside => "set aside",
             Self::Spared => "spared",
             Self::HostSilent => "host silent",
@@ -205,10 +209,9 @@ impl Plan {
         }
     }
 
-    /// What people call a host.
-    pub fn host_name<'a>(&'a self, id: &'a str) -> &'a str {
-        let named = self.hosts.iter().find(|host| host.id == id && !host.name.is_empty());
-        named.map_or(id, |host| &host.name)
+    /// What its hosts are called.
+    pub fn host_names(&self) -> HostNames {
+        HostNames::of(self.hosts.iter().map(|host| (host.id.as_str(), host.name.as_str())))
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::{
     LeftOut, PlanHost, Reason,
     build::{HostView, planned_disks},
@@ -12,7 +14,9 @@ use super::{
 };
 use crate::{
     campaign::{
+        hosts::HostNames,
         seen::{Out, SeenVm},
+        span::span,
         store::fleet::{Has, PublishedHost, PublishedVm},
     },
     inventory::select::{Candidate, fitting},
@@ -37,6 +41,7 @@ pub struct Meant<'a> {
 pub fn views(
     published: &[PublishedHost],
     meant: Meant<'_>,
+    now: Timestamp,
 ) -> Result<(Vec<HostView>, Vec<LeftOut>), Trouble> {
     let elsewhere: BTreeSet<&str> = all(published)
         .filter(|(_, vm)| vm.has == Has::Yes)
@@ -63,12 +68,13 @@ pub fn views(
         }
         excluded.iter_mut().zip(fits).for_each(|(excluded, fits)| *excluded |= fits);
     }
+    let told = Told { names: names(published), now };
     let mut views: Vec<HostView> = published.iter().map(view).collect();
     let mut left_out = Vec::new();
     for (((host, vm), taken), excluded) in known.iter().zip(taken).zip(excluded) {
         let out = match excluded {
             true => Some((Reason::Excluded, "--exclude says so".to_owned())),
-            false => cannot_answer(host, vm),
+            false => told.cannot_answer(host, vm).or_else(|| told.not_looked_at(host, vm)),
         };
         let view = views.iter_mut().find(|view| view.host.id == host.host);
         let Some(view) = view else { continue };
@@ -107,12 +113,13 @@ pub fn gates(published: &[PublishedHost]) -> BTreeSet<String> {
 pub fn found(published: &[PublishedHost]) -> Vec<Found> {
     let views: Vec<HostView> = published.iter().map(whole).collect();
     let shared = Shared::of(&views);
+    let told = Told { names: names(published), now: Timestamp::UNIX_EPOCH };
     let with_others = |host: &PublishedHost, vm: &SeenVm| {
         let view = views.iter().find(|view| view.host.id == host.host)?;
         let text = shared.with_others(view, vm)?;
         Some(Out { reason: Reason::Guarded, text, paste: None })
     };
-    let sure = all(published).filter(|(host, vm)| cannot_answer(host, vm).is_none());
+    let sure = all(published).filter(|(host, vm)| told.cannot_answer(host, vm).is_none());
     sure.map(|(host, PublishedVm { seen, .. })| Found {
         name: seen.name.clone(),
         host: host.host.clone(),
@@ -132,34 +139,61 @@ fn all(published: &[PublishedHost]) -> impl Iterator<Item = (&PublishedHost, &Pu
     published.iter().flat_map(|host| host.vms.iter().map(move |vm| (host, vm)))
 }
 
-/// Why the word of a host is not planned from.
-fn cannot_answer(host: &PublishedHost, vm: &PublishedVm) -> Option<(Reason, String)> {
-    let called = name(host);
-    if host.is_silent {
-        let text = format!(
-            "host {called} was not heard since {}: see that trimtab-worker runs there and reaches the store",
-            host.at
-        );
-        return Some((Reason::HostSilent, text));
-    }
-    match &vm.has {
-        Has::Claims(Some(other)) => Some((
-            Reason::Claimed,
-            format!(
-                "host {called} says that it runs there, and host {other} has not released it: if it has migrated, see \
-                 that trimtab-worker runs on both"
-            ),
-        )),
-        Has::Claims(None) => Some((
-            Reason::Claimed,
-            format!("host {called} gets it when it publishes next: plan anew in a minute"),
-        )),
-        Has::Yes | Has::Off => None,
-    }
+/// What hosts are called.
+fn names(published: &[PublishedHost]) -> HostNames {
+    HostNames::of(published.iter().map(|host| (host.host.as_str(), host.about.name.as_str())))
 }
 
-fn name(host: &PublishedHost) -> &str {
-    if host.about.name.is_empty() { &host.host } else { &host.about.name }
+/// How it is said.
+struct Told {
+    names: HostNames,
+    /// By the store's clock, as the times of what was published.
+    now: Timestamp,
+}
+
+impl Told {
+    /// Why the word of a host is not planned from.
+    fn cannot_answer(&self, host: &PublishedHost, vm: &PublishedVm) -> Option<(Reason, String)> {
+        let called = self.names.called(&host.host);
+        if host.is_silent {
+            let text = format!(
+                "host {called} was not heard for {}: see that trimtab-worker runs there and reaches the store",
+                self.ago(host.at)
+            );
+            return Some((Reason::HostSilent, text));
+        }
+        match &vm.has {
+            Has::Claims(Some(other)) => Some((
+                Reason::Claimed,
+                format!(
+                    "host {called} says that it runs there, and host {} has not released it: if it has migrated, see \
+                     that trimtab-worker runs on both",
+                    self.names.called(other)
+                ),
+            )),
+            Has::Claims(None) => Some((
+                Reason::Claimed,
+                format!("host {called} gets it when it publishes next: plan again in a minute"),
+            )),
+            Has::Yes | Has::Off => None,
+        }
+    }
+
+    fn not_looked_at(&self, host: &PublishedHost, vm: &PublishedVm) -> Option<(Reason, String)> {
+        let is_new = vm.seen.out.as_ref().is_some_and(|out| out.reason == Reason::NotLookedAt);
+        let called = self.names.called(&host.host);
+        let text = || {
+            format!(
+                "the worker on host {called} has known it for {} and has not looked at it yet: plan again in a minute",
+                self.ago(vm.since)
+            )
+        };
+        is_new.then(|| (Reason::NotLookedAt, text()))
+    }
+
+    fn ago(&self, then: Timestamp) -> String {
+        span(self.now.duration_since(then))
+    }
 }
 
 fn view(host: &PublishedHost) -> HostView {
@@ -186,8 +220,6 @@ fn places(host: &PublishedHost, vm: &SeenVm) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::campaign::{
         plan::samples::seen_disk,
@@ -201,7 +233,7 @@ mod tests {
             if has == Has::Yes {
                 seen.out = None;
             }
-            PublishedVm { seen, at: Timestamp::UNIX_EPOCH, has }
+            PublishedVm { seen, at: Timestamp::UNIX_EPOCH, since: Timestamp::UNIX_EPOCH, has }
         };
         PublishedHost {
             host: id.into(),
@@ -225,8 +257,11 @@ mod tests {
         ]
     }
 
+    /// A minute and a half after all was published.
+    const NOW: Timestamp = Timestamp::constant(90, 0);
+
     fn told(meant: Meant<'_>) -> (Vec<String>, Vec<(String, Reason)>) {
-        let (views, left_out) = views(&fleet(), meant).unwrap();
+        let (views, left_out) = views(&fleet(), meant, NOW).unwrap();
         let vms = views
             .iter()
             .flat_map(|view| view.vms.iter().map(|vm| format!("{} on {}", vm.name, view.host.name)));
@@ -241,13 +276,25 @@ mod tests {
         assert_eq!(vms, ["web on node-a", "old on node-a", "web on node-b", "db on node-b"]);
         let claimed = |name: &str| (name.to_owned(), Reason::Claimed);
         assert_eq!(left_out, [claimed("stolen"), claimed("late"), ("lost".to_owned(), Reason::HostSilent)]);
-        let (views, left_out) = views(&fleet(), ALL).unwrap();
+        let (views, left_out) = views(&fleet(), ALL, NOW).unwrap();
         assert_eq!(views[2].beside.len(), 2, "their images count all the same");
         assert!(
-            left_out[0].text.contains("node-c says that it runs there, and host a has not"),
+            left_out[0].text.contains("node-c says that it runs there, and host node-a has not"),
             "{left_out:?}"
         );
-        assert!(left_out[2].text.contains("not heard since 1970"), "{left_out:?}");
+        assert!(left_out[2].text.contains("node-d was not heard for 1m 30s: "), "{left_out:?}");
+    }
+
+    #[test]
+    fn a_worker_that_has_just_begun() {
+        let mut fleet = fleet();
+        let new = &mut fleet[1].vms[0];
+        new.seen = SeenVm::not_looked_at("web".into(), Some("3".into()), Vec::new(), true);
+        new.since = Timestamp::constant(70, 0);
+        let (views, left_out) = views(&fleet, ALL, NOW).unwrap();
+        let said = left_out.iter().find(|out| out.reason == Reason::NotLookedAt).unwrap();
+        assert!(said.text.starts_with("the worker on host node-b has known it for 20s and has"), "{said:?}");
+        assert!(views[1].beside.iter().any(|vm| vm.name == "web"), "its image counts all the same");
     }
 
     #[test]
@@ -260,9 +307,9 @@ mod tests {
         let (vms, left_out) = told(Meant { names: &web, exclude: &exclude, ..ALL });
         assert_eq!((vms, left_out), (names(&["web on node-b"]), vec![("web".to_owned(), Reason::Excluded)]));
         let nobody = names(&["nobody"]);
-        assert_eq!(views(&fleet(), Meant { names: &nobody, ..ALL }).unwrap_err().kind, Kind::UnknownVm);
+        assert_eq!(views(&fleet(), Meant { names: &nobody, ..ALL }, NOW).unwrap_err().kind, Kind::UnknownVm);
         let slip = names(&["label=none"]);
-        assert_eq!(views(&fleet(), Meant { exclude: &slip, ..ALL }).unwrap_err().kind, Kind::Usage);
+        assert_eq!(views(&fleet(), Meant { exclude: &slip, ..ALL }, NOW).unwrap_err().kind, Kind::Usage);
     }
 
     #[test]
@@ -290,6 +337,6 @@ mod tests {
         let found = found(&fleet);
         let web = found.iter().find(|one| one.name == "web" && one.host == "b").unwrap();
         let out = web.left_out.as_ref().unwrap();
-        assert!(out.reason == Reason::Guarded && out.text.contains("web of host a"), "{out:?}");
+        assert!(out.reason == Reason::Guarded && out.text.contains("web of host node-a"), "{out:?}");
     }
 }

@@ -6,10 +6,16 @@ use std::{
 };
 
 use super::build::HostView;
-use crate::campaign::seen::{SeenDatastore, SeenImage, SeenVm};
+use crate::campaign::{
+    hosts::HostNames,
+    seen::{SeenDatastore, SeenImage, SeenVm},
+};
 
 /// The VMs of each image on a datastore that several hosts may have.
-pub(super) struct Shared(BTreeMap<String, BTreeSet<User>>);
+pub(super) struct Shared {
+    users: BTreeMap<String, BTreeSet<User>>,
+    names: HostNames,
+}
 
 /// A VM that uses an image.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -33,20 +39,22 @@ impl Shared {
                 }
             }
         }
-        Self(all)
+        let named = hosts.iter().map(|view| (view.host.id.as_str(), view.host.name.as_str()));
+        Self { users: all, names: HostNames::of(named) }
     }
 
     /// Which VMs of other hosts use an image of this one, and what that means; `None`: none does.
     pub(super) fn with_others(&self, view: &HostView, vm: &SeenVm) -> Option<String> {
         vm.disks.iter().find_map(|disk| {
             let users =
-                keys(view, disk.image.as_ref()?).into_iter().filter_map(|key| self.0.get(&key)).flatten();
+                keys(view, disk.image.as_ref()?).into_iter().filter_map(|key| self.users.get(&key)).flatten();
             // While it migrates a VM is on two hosts.
             let is_itself =
                 |user: &User| user.host == view.host.id || (vm.uuid.is_some() && user.uuid == vm.uuid);
             let others = users.filter(|user| !is_itself(user));
-            let others: BTreeSet<String> =
-                others.map(|user| format!("{} of host {}", user.name, user.host)).collect();
+            let others: BTreeSet<String> = others
+                .map(|user| format!("{} of host {}", user.name, self.names.called(&user.host)))
+                .collect();
             let others: Vec<String> = others.into_iter().collect();
             (!others.is_empty()).then(|| {
                 format!(

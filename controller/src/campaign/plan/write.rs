@@ -5,7 +5,11 @@ use std::fmt::Write;
 use trimtab_proto::words::Word;
 
 use super::{LeftOut, Plan, PlanDatastore, PlanHost, PlanVm, SCHEMA};
-use crate::{campaign::limits::Share, guest::text::safe, layers::words::size as iec};
+use crate::{
+    campaign::{hosts::HostNames, limits::Share},
+    guest::text::safe,
+    layers::words::size as iec,
+};
 
 /// The file.
 pub fn text(plan: &Plan) -> String {
@@ -109,10 +113,11 @@ fn hosts(out: &mut String, plan: &Plan) -> std::fmt::Result {
 }
 
 /// Of a fleet: which host a VM is on.
-fn host(out: &mut String, plan: &Plan, id: &str) -> std::fmt::Result {
-    match plan.is_fleet {
-        true => writeln!(out, "host = {}  # {}", quoted(id), safe(plan.host_name(id))),
-        false => Ok(()),
+fn host(out: &mut String, names: Option<&HostNames>, id: &str) -> std::fmt::Result {
+    match names.map(|names| names.called(id)) {
+        Some(called) if called != id => writeln!(out, "host = {}  # {}", quoted(id), safe(called)),
+        Some(_) => writeln!(out, "host = {}", quoted(id)),
+        None => Ok(()),
     }
 }
 
@@ -134,17 +139,18 @@ fn vms(out: &mut String, plan: &Plan) -> std::fmt::Result {
         plan.vms.len()
     )?;
     writeln!(out, "# Take one out, or move it, by its whole table.")?;
-    plan.vms.iter().try_for_each(|one| vm(out, plan, one))
+    let names = plan.is_fleet.then(|| plan.host_names());
+    plan.vms.iter().try_for_each(|one| vm(out, names.as_ref(), one))
 }
 
-fn vm(out: &mut String, plan: &Plan, vm: &PlanVm) -> std::fmt::Result {
+fn vm(out: &mut String, names: Option<&HostNames>, vm: &PlanVm) -> std::fmt::Result {
     writeln!(out)?;
     entry(out, "[[vm]]", &expected(vm.expected_bytes, vm.at_most_bytes))?;
     for note in &vm.notes {
         writeln!(out, "# {}", safe(note))?;
     }
     writeln!(out, "name = {}", quoted(&vm.name))?;
-    host(out, plan, &vm.host)?;
+    host(out, names, &vm.host)?;
     if let Some(uuid) = &vm.uuid {
         writeln!(out, "uuid = {}", quoted(uuid))?;
     }
@@ -169,11 +175,12 @@ fn left_out(out: &mut String, plan: &Plan) -> std::fmt::Result {
     if left_out.is_empty() {
         return Ok(());
     }
+    let names = plan.is_fleet.then(|| plan.host_names());
     writeln!(out, "\n# VMs that are left out ({}). Once the reason is gone, plan anew.", left_out.len())?;
     for one in left_out {
         writeln!(out, "\n[[left_out]]")?;
         writeln!(out, "name = {}", quoted(&one.name))?;
-        host(out, plan, &one.host)?;
+        host(out, names.as_ref(), &one.host)?;
         writeln!(out, "reason = {}", quoted(one.reason.as_str()))?;
         writeln!(out, "text = {}", quoted(&safe(&one.text)))?;
         if let Some(paste) = &one.paste {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{
     Active, Claim, Claimant, NewCampaign, Order, Store, at::At, postgres::PgStore, sqlite::SqliteStore,
 };
@@ -67,6 +69,10 @@ macro_rules! of {
 }
 
 impl Store for AnyStore {
+    async fn now(&self) -> Result<Timestamp, Trouble> {
+        of!(self, store => store.now().await)
+    }
+
     async fn apply(&self, campaign: &NewCampaign) -> Result<i64, Trouble> {
         of!(self, store => store.apply(campaign).await)
     }

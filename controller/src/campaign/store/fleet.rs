@@ -65,6 +65,8 @@ pub struct PublishedVm {
     pub seen: SeenVm,
     /// When, by the store's clock.
     pub at: Timestamp,
+    /// Since when the host tells of it as it is now, on or off, by the store's clock.
+    pub since: Timestamp,
     /// Whose it is.
     pub has: Has,
 }

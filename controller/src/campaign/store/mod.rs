@@ -90,6 +90,8 @@ pub enum Order {
 
 /// A store. Every call ends: with an answer, or with a [`Trouble`] that says whether to try again.
 pub trait Store: Send + Sync {
+    /// The time by the store's clock.
+    fn now(&self) -> impl Future<Output = Result<Timestamp, Trouble>> + Send;
     /// Keeps a campaign and gives its number. All of it or nothing.
     fn apply(&self, campaign: &NewCampaign) -> impl Future<Output = Result<i64, Trouble>> + Send;
     /// All campaigns, newest first.

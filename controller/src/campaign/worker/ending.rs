@@ -1,7 +1,7 @@
 //! What becomes of a claimed run when its turn is over. Pure.
 //!
 //! ```text
-//! another's now ──> drop           ended by itself ──> as classify and retry say
+//! another's now ──> told, for the history alone       ended by itself ──> as classify and retry say
 //! cancelled by the window, an order or the worker's end ──> back to wait; what it did counts now
 //! nobody knows what the guest did ──> back to wait with its baseline, so that its result is fetched
 //! ```
@@ -31,7 +31,9 @@ pub(super) enum Ending {
     Finish(RunResult),
     /// It goes back to wait.
     Later(Later),
-    /// Nothing: it is not ours.
+    /// It is not ours any more: what it did until then is for the history, where it comes too late for the sums.
+    Late(RunResult),
+    /// Nothing: it is not ours, and it did nothing that is known.
     Drop,
 }
 
@@ -55,10 +57,13 @@ impl Over<'_> {
     pub(super) fn ending(&self, identity: impl Fn(&Datastore) -> String) -> Ending {
         let classified = classify(self.turn);
         let result = |class| self.result(class, &classified, &identity);
-        if self.stop == Some(Stop::Gone) {
-            return Ending::Drop;
-        }
         let outlook = self.outlook(&classified);
+        if self.stop == Some(Stop::Gone) {
+            return match self.did(outlook, || result(class_of(outlook))) {
+                Did::This(result) => Ending::Late(result),
+                Did::Nothing | Did::Unknown => Ending::Drop,
+            };
+        }
         match (outlook, self.stop) {
             (Outlook::Over(class), _) => Ending::Finish(result(class)),
             (Outlook::Partial(class), why) => Ending::Later(Later {

@@ -193,7 +193,8 @@ pub(super) async fn tell<S: Store>(
     ending: &Ending,
 ) -> Result<Counted, Trouble> {
     match ending {
-        Ending::Finish(result) => store.finish(claimed, result).await,
+        // Its fence is no longer the run's, so that the store keeps it as what it is.
+        Ending::Finish(result) | Ending::Late(result) => store.finish(claimed, result).await,
         Ending::Later(later) => store.later(claimed, later).await,
         Ending::Drop => Ok(Counted::Fenced),
     }

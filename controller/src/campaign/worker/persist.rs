@@ -72,6 +72,9 @@ impl Persist {
 
     /// `Ok(false)` proves nothing. Several ask at once: the first says it.
     fn note(&self, kind: fn(&mut Marks) -> &mut bool, proven: Result<bool, &Trouble>) {
+        if !proven.as_ref().is_err_and(|trouble| is_of_the_store(trouble)) {
+            self.listener.answered();
+        }
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let was_in_trouble = marks.is_in_trouble();
         match proven {
@@ -107,7 +110,7 @@ impl Marks {
 
 /// Whether it is the store that is in trouble, and not what it was asked. A password or a right that was taken away may be
 /// given again.
-pub(super) fn is_of_the_store(trouble: &Trouble) -> bool {
+pub fn is_of_the_store(trouble: &Trouble) -> bool {
     matches!(trouble.kind, Kind::Store | Kind::NoPermission)
 }
 

@@ -13,7 +13,10 @@ mod roster;
 use std::{
     collections::BTreeSet,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -74,17 +77,18 @@ pub trait Sights: Send + Sync {
     fn names(&self) -> &DatastoreNames;
 }
 
-/// VMs whose runs have ended: hears what the worker says, and hands it on.
+/// VMs whose runs have ended, and whether the store answers the worker: hears what that says, and hands it on.
 pub struct Ended {
     listener: Arc<dyn Listener>,
     names: Mutex<BTreeSet<String>>,
     news: Notify,
+    answers: AtomicU64,
 }
 
 impl Ended {
     /// Hands on to `listener`.
     pub fn new(listener: Arc<dyn Listener>) -> Arc<Self> {
-        Arc::new(Self { listener, names: Mutex::default(), news: Notify::new() })
+        Arc::new(Self { listener, names: Mutex::default(), news: Notify::new(), answers: AtomicU64::new(0) })
     }
 
     fn take(&self) -> BTreeSet<String> {
@@ -99,6 +103,41 @@ impl Listener for Ended {
             self.news.notify_one();
         }
         self.listener.say(said);
+    }
+
+    fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        self.listener.answered();
+    }
+}
+
+/// What is said of words that the store does not take. That it does not answer at all is the worker's to say: only what it
+/// refuses while it answers that is said here.
+#[derive(Default)]
+struct Complaint {
+    /// The answers that the worker had had when the store failed first.
+    failed_at: Option<u64>,
+    said: Option<String>,
+}
+
+impl Complaint {
+    /// What is to be said now, after this word. `before`, `after`: the answers that the worker had had then.
+    fn about<'a>(&mut self, told: &'a Result<(), Trouble>, before: u64, after: u64) -> Option<Said<'a>> {
+        match told {
+            Ok(()) => {
+                self.failed_at = None;
+                self.said.take().map(|_| Said::Published)
+            }
+            Err(trouble) => {
+                let failed_at = *self.failed_at.get_or_insert(after);
+                // The store has answered since, and even so takes no word that was begun after that.
+                let is_news = before > failed_at && self.said.as_ref() != Some(&trouble.text);
+                is_news.then(|| {
+                    self.said = Some(trouble.text.clone());
+                    Said::Unpublished(trouble)
+                })
+            }
+        }
     }
 }
 
@@ -123,7 +162,7 @@ impl<F: Fleet, S: Sights> Publisher<'_, F, S> {
     pub async fn keep(&self) {
         let mut roster = Roster::new(self.about.clone());
         let mut listed: Option<Instant> = None;
-        let mut told_trouble: Option<String> = None;
+        let mut complaint = Complaint::default();
         loop {
             if listed.is_none_or(|at| at.elapsed() >= self.pace.every) {
                 listed = Some(Instant::now());
@@ -132,13 +171,12 @@ impl<F: Fleet, S: Sights> Publisher<'_, F, S> {
                     roster.list(vms);
                 }
             }
-            let trouble = self.tell(&mut roster).await.err();
-            if let Some(trouble) = &trouble
-                && told_trouble.as_ref() != Some(&trouble.text)
-            {
-                self.ended.listener.say(Said::Unpublished(trouble));
+            let before = self.ended.answers.load(Ordering::Relaxed);
+            let told = self.tell(&mut roster).await;
+            let after = self.ended.answers.load(Ordering::Relaxed);
+            if let Some(said) = complaint.about(&told, before, after) {
+                self.ended.listener.say(said);
             }
-            told_trouble = trouble.map(|trouble| trouble.text);
             self.ended.take().iter().for_each(|name| roster.changed(name));
             if !self.look(&mut roster).await {
                 let rest = self.pace.every.saturating_sub(listed.map_or(Duration::ZERO, |at| at.elapsed()));

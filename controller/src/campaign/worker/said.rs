@@ -29,8 +29,10 @@ pub enum Said<'a> {
     GivenUp(usize),
     /// The store has forgotten what it had taken: so many results are told again.
     ToldAgain(usize),
-    /// What the host has could not be published; said once.
+    /// What the host has is not taken by the store, which answers otherwise; said once.
     Unpublished(&'a Trouble),
+    /// It is again.
+    Published,
     /// The store does not answer; said once.
     StoreTrouble(&'a Trouble),
     /// It does again.
@@ -41,6 +43,8 @@ pub enum Said<'a> {
 pub trait Listener: Send + Sync {
     /// Called for each; must not block.
     fn say(&self, said: Said<'_>);
+    /// Called with each answer of the store's: it is there.
+    fn answered(&self) {}
 }
 
 impl<F: Fn(Said<'_>) + Send + Sync> Listener for F {

@@ -32,6 +32,7 @@ use crate::{
         vms, worker,
     },
     config::{Config, Flags, datastores::DatastoreNames},
+    guest::text::safe,
     host,
     model::trouble::{Kind, Trouble},
     render::{
@@ -58,12 +59,13 @@ pub(super) async fn run(
 ) -> Result<u8, Trouble> {
     let config = store::config(global, args)?;
     let text = load(&apply.plan)?;
-    let plan = match &config.store {
+    // Windows are worked out from the time of the clock that they will go by.
+    let (plan, now) = match &config.store {
         At::File(_) => {
             let gates: BTreeSet<&str> = config.gates.iter().map(|gate| gate.name.as_str()).collect();
             let plan = read::read(&apply.plan, &text, &gates)?;
             check_host(global, args, &apply.plan, &plan).await?;
-            plan
+            (plan, Timestamp::now())
         }
         At::Database(_) => {
             let store = AnyStore::open_to_read(&config.store).await?;
@@ -71,10 +73,9 @@ pub(super) async fn run(
             let gates = published::gates(&published);
             let plan = read::read(&apply.plan, &text, &gates.iter().map(String::as_str).collect())?;
             refuse_drift(&apply.plan, &plan, &published::found(&published))?;
-            plan
+            (plan, store.now().await?)
         }
     };
-    let now = Timestamp::now();
     let campaign = plan.campaign(&text, &steer::who(), now);
     if !plan.windows.is_empty() && campaign.windows.is_empty() {
         return Err(Trouble::new(
@@ -84,7 +85,8 @@ pub(super) async fn run(
         .hint("give [windows] more weeks, or other times"));
     }
     if apply.dry_run {
-        output.result(&ApplyDocument::new(None, &campaign), || applied(None, &campaign, Workers::There, now));
+        output
+            .result(&ApplyDocument::new(None, &campaign), || applied(None, &campaign, &Workers::There, now));
         return Ok(exit::OK);
     }
     let store = store::to_write(&config).await?;
@@ -100,11 +102,17 @@ pub(super) async fn run(
     let workers = match taken {
         Some(Taken::Theirs { .. }) => Workers::There,
         Some(Taken::Ours(_)) => Workers::NotHere,
-        None if store.status(id).await?.hosts.iter().all(|host| host.has_worker(now)) => Workers::There,
-        None => Workers::NotEverywhere,
+        None => without_worker(&store.status(id).await?),
     };
-    output.result(&ApplyDocument::new(Some(id), &campaign), || applied(Some(id), &campaign, workers, now));
+    output.result(&ApplyDocument::new(Some(id), &campaign), || applied(Some(id), &campaign, &workers, now));
     Ok(exit::OK)
+}
+
+/// The hosts of a fleet's campaign on which nothing begins yet.
+fn without_worker(status: &Status) -> Workers {
+    let missing = status.hosts.iter().filter(|host| !host.has_worker);
+    let missing: Vec<String> = missing.map(|host| safe(status.names.called(&host.host))).collect();
+    if missing.is_empty() { Workers::There } else { Workers::NotOn(missing) }
 }
 
 fn load(path: &Path) -> Result<String, Trouble> {
@@ -207,8 +215,7 @@ async fn carry(
         }
     };
     let exit = exit_code(&status, *leave.borrow());
-    let now = Timestamp::now();
-    output.result(&StatusDocument::new(&status, exit, now), || screen(&status, now));
+    output.result(&StatusDocument::new(&status, exit), || screen(&status));
     Ok(exit)
 }
 

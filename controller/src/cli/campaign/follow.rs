@@ -7,7 +7,6 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
@@ -34,13 +33,13 @@ pub(super) async fn follow<S: Store>(
     let mut view = View::new(output, quiet);
     let mut newest = None;
     loop {
+        let status = store.status(campaign).await?;
         if view.shows_history() {
             let now = store.newest().await?;
             if newest.replace(now) != Some(now) {
-                view.events(&store.events(campaign).await?);
+                view.events(&store.events(campaign).await?, &status);
             }
         }
-        let status = store.status(campaign).await?;
         view.status(&status);
         let state = status.summary.state;
         if *leave.borrow()
@@ -48,7 +47,7 @@ pub(super) async fn follow<S: Store>(
             || (state == CampaignState::Stopped && status.summary.running == 0)
         {
             // What came between the two looks.
-            view.events(&store.events(campaign).await?);
+            view.events(&store.events(campaign).await?, &status);
             return Ok(status);
         }
         tokio::select! {
@@ -91,7 +90,7 @@ impl View {
         matches!(self, Self::Events(..) | Self::Lines(_))
     }
 
-    fn events(&mut self, events: &[Event]) {
+    fn events(&mut self, events: &[Event], status: &Status) {
         match self {
             Self::Nowhere | Self::Screen(_) => {}
             Self::Events(output, shown) => {
@@ -103,7 +102,7 @@ impl View {
             Self::Lines(shown) => {
                 for event in events.iter().skip(*shown) {
                     // Nobody to tell when stderr is gone.
-                    let _ = writeln!(anstream::stderr(), "{}", history::line(event));
+                    let _ = writeln!(anstream::stderr(), "{}", history::line(event, &status.names));
                 }
                 *shown = events.len();
             }
@@ -112,7 +111,7 @@ impl View {
 
     fn status(&self, status: &Status) {
         if let Self::Screen(bar) = self {
-            bar.set_message(screen(status, Timestamp::now()));
+            bar.set_message(screen(status));
         }
     }
 }

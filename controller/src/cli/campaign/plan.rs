@@ -53,7 +53,8 @@ pub(super) async fn run(
     let is_fleet = fleet.is_some();
     let local: BTreeSet<String> = config.gates.iter().map(|gate| gate.name.clone()).collect();
     let gates = fleet.as_ref().map_or(&local, |(_, gates)| gates);
-    let wishes = wishes(args, gates, Timestamp::now())?;
+    let now = opened.now().await?;
+    let wishes = wishes(args, gates, now)?;
     let (hosts, left_out) = match fleet {
         Some((views, _)) => views,
         None => {
@@ -63,7 +64,7 @@ pub(super) async fn run(
         }
     };
     let known = Known {
-        now: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
+        now: Timestamp::from_second(now.as_second()).unwrap_or_default(),
         remembered: &opened.vms().await?,
         spared: &views::spared(&config),
     };

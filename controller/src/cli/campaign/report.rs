@@ -1,7 +1,5 @@
 //! `trimtab campaign report`.
 
-use jiff::Timestamp;
-
 use super::{store, which::which};
 use crate::{
     campaign::store::Store,
@@ -29,10 +27,9 @@ pub(super) async fn run(
     let store = store::to_read(global, args).await?;
     let id = which(&store, which_one.campaign.id, true).await?;
     let (status, runs, events) = (store.status(id).await?, store.runs(id).await?, store.events(id).await?);
-    let now = Timestamp::now();
-    output.result(&ReportDocument::new(&status, &runs, &events, now), || match which_one.history {
-        true => events.iter().map(|event| format!("{}\n", history::line(event))).collect(),
-        false => report::text(&status.summary, &status.datastores, &runs, which_one.all, now),
+    output.result(&ReportDocument::new(&status, &runs, &events), || match which_one.history {
+        true => events.iter().map(|event| format!("{}\n", history::line(event, &status.names))).collect(),
+        false => report::text(&status, &runs, which_one.all),
     });
     Ok(exit::OK)
 }

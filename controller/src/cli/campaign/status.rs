@@ -1,7 +1,5 @@
 //! `trimtab campaign status`.
 
-use jiff::Timestamp;
-
 use super::{store, which::which};
 use crate::{
     campaign::store::Store,
@@ -25,7 +23,6 @@ pub(super) async fn run(
 ) -> Result<u8, Trouble> {
     let store = store::to_read(global, args).await?;
     let status = store.status(which(&store, campaign.id, true).await?).await?;
-    let now = Timestamp::now();
-    output.result(&StatusDocument::new(&status, exit::OK, now), || screen(&status, now));
+    output.result(&StatusDocument::new(&status, exit::OK), || screen(&status));
     Ok(exit::OK)
 }

@@ -1,6 +1,5 @@
 //! `trimtab campaign pause|resume|abort`.
 
-use jiff::Timestamp;
 use nix::unistd::gethostname;
 
 use super::{follow::follow, orphans, store, which::which};
@@ -69,8 +68,7 @@ async fn open(global: &Global, args: &StoreArgs, campaign: CampaignId) -> Result
 }
 
 fn show(status: &Status, exit: u8, output: &Output) {
-    let now = Timestamp::now();
-    output.result(&StatusDocument::new(status, exit, now), || screen(status, now));
+    output.result(&StatusDocument::new(status, exit), || screen(status));
 }
 
 /// Who orders, for the history: "root@node1".

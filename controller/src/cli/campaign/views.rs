@@ -15,6 +15,7 @@ use crate::{
         },
         seen::SeenDatastore,
         store::{
+            Store,
             any::AnyStore,
             at::At,
             fleet::{Fleet, PublishedHost},
@@ -85,7 +86,7 @@ pub(super) async fn fleet(
         select: args.selection.select.as_deref(),
         exclude: &args.exclude,
     };
-    let views = published::views(&published, meant)?;
+    let views = published::views(&published, meant, store.now().await?)?;
     Ok(Some((views, published::gates(&published))))
 }
 

@@ -18,6 +18,7 @@ use crate::{
     campaign::{
         metrics::{Told, export, of_all},
         store::{Claimant, any::AnyStore},
+        worker::persist::is_of_the_store,
     },
     guest::text::safe,
     model::trouble::Trouble,
@@ -65,6 +66,8 @@ impl Metrics {
         let Some(file) = &self.file else { return };
         match self.told().await.and_then(|told| export(&told, file, Timestamp::now())) {
             Ok(()) => self.has_complained.store(false, Ordering::Relaxed),
+            // The worker says it, and goes on asking.
+            Err(trouble) if is_of_the_store(&trouble) => {}
             Err(trouble) => {
                 if !self.has_complained.swap(true, Ordering::Relaxed) {
                     let hint = trouble.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();

@@ -74,10 +74,14 @@ fn line(said: &Said<'_>) -> Option<String> {
         Said::ToldAgain(results) => Some(format!(
             "the store was put back to an earlier state: {results} results that it had lost were told again"
         )),
-        // What keeps the store from answering at all is said of it.
         Said::Unpublished(trouble) => {
-            Some(format!("what this host has is not published: {}", safe(&trouble.text)))
+            let hint = trouble.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            Some(format!(
+                "what this host has is not published: {}{hint}; it is tried again",
+                safe(&trouble.text)
+            ))
         }
+        Said::Published => Some("what this host has is published again".to_owned()),
         Said::StoreTrouble(trouble) => {
             let hint = trouble.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
             Some(format!("{}{hint}; it is tried again", safe(&trouble.text)))

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::words::{at, between, class, classes, styled_state, sums, vms, why};
 use crate::{
     campaign::{
-        account::{DatastoreSum, RunRow, Summary},
+        account::{RunRow, Status, Summary},
         run::{Class, RunResult, RunState},
     },
     guest::text::{safe, safe_within},
@@ -26,29 +26,24 @@ use crate::{
 /// VMs that are listed unless all are asked for.
 const MOST_VMS: usize = 40;
 const NAME: usize = 24;
+const HOST: usize = 16;
 const DATASTORE: usize = 60;
 
 /// The whole text. `all`: every VM, not only the biggest.
-pub fn text(
-    summary: &Summary,
-    datastores: &[DatastoreSum],
-    runs: &[RunRow],
-    all: bool,
-    now: Timestamp,
-) -> String {
-    let mut out = head(summary, now);
-    if !datastores.is_empty() {
+pub fn text(status: &Status, runs: &[RunRow], all: bool) -> String {
+    let mut out = head(&status.summary, status.now);
+    if !status.datastores.is_empty() {
         out.push('\n');
-        out.push_str(&by_datastore(datastores));
+        out.push_str(&by_datastore(status));
     }
-    let reasons = by_reason(runs);
+    let reasons = by_reason(status, runs);
     if !reasons.is_empty() {
         out.push('\n');
         out.push_str(&reasons);
     }
     if !runs.is_empty() {
         out.push('\n');
-        out.push_str(&by_vm(runs, all));
+        out.push_str(&by_vm(status, runs, all));
     }
     out
 }
@@ -78,11 +73,11 @@ fn head(summary: &Summary, now: Timestamp) -> String {
     out
 }
 
-fn by_datastore(sums: &[DatastoreSum]) -> String {
+fn by_datastore(status: &Status) -> String {
     let mut table = plain_table(&["DATASTORE", "VMS", "DONE", "FREED"]);
-    for sum in sums {
+    for sum in &status.datastores {
         table.add_row([
-            safe_within(&sum.datastore, DATASTORE),
+            safe_within(&status.names.place(&sum.datastore), DATASTORE),
             sum.total.to_string(),
             sum.done.to_string(),
             iec_signed(sum.freed_bytes),
@@ -98,7 +93,7 @@ fn by_datastore(sums: &[DatastoreSum]) -> String {
 type Reason = (Class, Option<Layer>, Option<Kind>);
 
 /// Everything that is not as it should be, by reason: how many, what is held, and one example in words.
-fn by_reason(runs: &[RunRow]) -> String {
+fn by_reason(status: &Status, runs: &[RunRow]) -> String {
     let mut reasons: BTreeMap<String, (u32, u64, String)> = BTreeMap::new();
     for run in runs {
         let Some(result) = &run.result else { continue };
@@ -109,9 +104,11 @@ fn by_reason(runs: &[RunRow]) -> String {
         entry.0 = entry.0.saturating_add(1);
         entry.1 = entry.1.saturating_add(held(run));
         if entry.2.is_empty() {
+            let on = status.is_fleet().then(|| safe_within(status.names.called(&run.vm.host), NAME));
             entry.2 = format!(
-                "{}: {}",
+                "{}{}: {}",
                 safe_within(&run.vm.name, NAME),
+                on.map(|on| format!(" on {on}")).unwrap_or_default(),
                 result.text.as_deref().map(safe).unwrap_or_default()
             );
         }
@@ -148,24 +145,31 @@ fn held(run: &RunRow) -> u64 {
     run.result.as_ref().map_or(0, RunResult::held_bytes)
 }
 
-fn by_vm(runs: &[RunRow], all: bool) -> String {
+/// Of a fleet where each VM is, in place of what was expected of it: a line has no room for both.
+fn by_vm(status: &Status, runs: &[RunRow], all: bool) -> String {
     let mut rows: Vec<&RunRow> = runs.iter().collect();
     rows.sort_by_key(|run| (Reverse(run.freed_bytes), Reverse(held(run)), run.run));
     let shown = if all { rows.len() } else { MOST_VMS };
-    let mut table = plain_table(&["VM", "END", "FREED", "HELD", "EXPECTED"]);
+    let header = match status.is_fleet() {
+        true => ["VM", "ON", "END", "FREED", "HELD"],
+        false => ["VM", "END", "FREED", "HELD", "EXPECTED"],
+    };
+    let mut table = plain_table(&header);
     for run in rows.iter().take(shown) {
-        table.add_row(row(run));
+        table.add_row(row(status, run));
     }
     let widths = table.column_max_content_widths();
     let others =
         widths.iter().fold(0_usize, |sum, width| sum.saturating_add((*width).into()).saturating_add(2));
     let room = COLUMNS.saturating_sub(others).max(LEAST_WHY);
-    let mut table = plain_table(&["VM", "END", "FREED", "HELD", "EXPECTED", "WHY"]);
+    let mut table = plain_table(&[&header[..], &["WHY"]].concat());
     for run in rows.iter().take(shown) {
-        table.add_row(row(run).into_iter().chain([safe_within(&why(run), room)]));
+        table.add_row(row(status, run).into_iter().chain([safe_within(&why(run), room)]));
     }
-    for column in table.column_iter_mut().skip(2).take(3) {
-        column.set_cell_alignment(CellAlignment::Right);
+    for (column, title) in table.column_iter_mut().zip(header) {
+        if matches!(title, "FREED" | "HELD" | "EXPECTED") {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
     let mut out = printed(&table);
     if let Some(more) = rows.len().checked_sub(shown).filter(|more| *more > 0) {
@@ -175,19 +179,18 @@ fn by_vm(runs: &[RunRow], all: bool) -> String {
 }
 
 /// All of a VM's line but the reason.
-fn row(run: &RunRow) -> [String; 5] {
+fn row(status: &Status, run: &RunRow) -> [String; 5] {
     let end = match (&run.result, run.state) {
         (Some(result), _) => class(result.class),
         (None, RunState::Running) => "running",
         (None, _) => "waiting",
     };
-    [
-        safe_within(&run.vm.name, NAME),
-        end.to_owned(),
-        iec_signed(run.freed_bytes),
-        iec(held(run)),
-        iec(run.expected_bytes),
-    ]
+    let (vm, end) = (safe_within(&run.vm.name, NAME), end.to_owned());
+    let (freed, held) = (iec_signed(run.freed_bytes), iec(held(run)));
+    match status.is_fleet() {
+        true => [vm, safe_within(status.names.called(&run.vm.host), HOST), end, freed, held],
+        false => [vm, end, freed, held, iec(run.expected_bytes)],
+    }
 }
 
 /// The reason has what the other columns leave of a line, and never less than this.
@@ -199,9 +202,25 @@ mod tests {
     use crate::render::campaign::samples;
 
     fn plain(runs: &[RunRow], all: bool) -> String {
-        let status = samples::status();
-        let text = text(&status.summary, &status.datastores, runs, all, samples::NOW);
-        anstream::adapter::strip_str(&text).to_string()
+        anstream::adapter::strip_str(&text(&samples::status(), runs, all)).to_string()
+    }
+
+    #[test]
+    fn a_fleet_says_where() {
+        let mut runs = samples::runs();
+        for run in runs.iter_mut().filter(|run| run.vm.name != "web-13") {
+            run.vm.host = samples::OTHER_HOST.to_owned();
+            run.vm.name = run.vm.name.repeat(6);
+        }
+        let report = text(&samples::fleet(), &runs, false);
+        assert!(report.lines().all(|line| line.chars().count() <= COLUMNS), "{report}");
+        let row = |of: &str| report.lines().find(|line| line.starts_with(of)).unwrap();
+        assert!(row("web-13 ").contains(" node1  reclaimed "), "{report}");
+        assert!(row("web-12").contains(" node2  reclaimed "), "{report}");
+        assert!(
+            report.contains("cut at drive: 2 VMs, 30.0 GiB held; build-1build-1build-1bu… on node2: no"),
+            "{report}"
+        );
     }
 
     #[test]

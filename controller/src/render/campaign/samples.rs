@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{
     campaign::{
         account::{CampaignState, DatastoreSum, HostRow, RunRow, Status, Summary},
+        hosts::HostNames,
         limits::Limits,
         run::{Class, DiskResult, RunResult, RunState, VmKey, Wait},
     },
@@ -112,6 +113,7 @@ pub(crate) fn runs() -> Vec<RunRow> {
 
 pub(crate) fn status() -> Status {
     Status {
+        now: NOW,
         summary: summary(),
         limits: Limits::default(),
         running: ["web-1", "web-2", "db-1", "db-2"]
@@ -130,6 +132,28 @@ pub(crate) fn status() -> Status {
             done: 14,
             freed_bytes: 400 << 30,
         }],
-        hosts: vec![HostRow { host: "h".to_owned(), seen: Some(ago(5)), held: None }],
+        hosts: vec![host("h")],
+        names: HostNames::of([("h", "node1"), (OTHER_HOST, "node2")]),
     }
+}
+
+/// The machine id of node2.
+pub(crate) const OTHER_HOST: &str = "0123456789abcdef0123456789abcdef";
+
+fn host(id: &str) -> HostRow {
+    HostRow { host: id.to_owned(), seen: Some(ago(5)), has_worker: true, held: None }
+}
+
+/// The same over two hosts, and a datastore that one of them has alone.
+pub(crate) fn fleet() -> Status {
+    let mut status = status();
+    status.hosts.push(host(OTHER_HOST));
+    for run in &mut status.running {
+        if run.vm.name == "db-1" {
+            run.vm.host = OTHER_HOST.to_owned();
+        }
+    }
+    let own = DatastoreSum { datastore: format!("ext4:uuid@{OTHER_HOST}"), ..status.datastores[0].clone() };
+    status.datastores.push(own);
+    status
 }

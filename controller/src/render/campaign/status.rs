@@ -3,9 +3,12 @@
 use comfy_table::CellAlignment;
 use jiff::Timestamp;
 
-use super::words::{at, between, classes, styled_state, sums, vms, wait};
+use super::words::{at, between, classes, some_of, styled_state, sums, vms, wait};
 use crate::{
-    campaign::account::{CampaignState, DatastoreSum, RunRow, Status},
+    campaign::{
+        account::{CampaignState, DatastoreSum, HostRow, RunRow, Status},
+        hosts::HostNames,
+    },
     guest::text::{safe, safe_within},
     render::{
         list::{plain_table, printed},
@@ -18,19 +21,21 @@ use crate::{
 const MOST_ROWS: usize = 8;
 /// The columns that a VM's name, a stage and a datastore's identity may take.
 const NAME: usize = 24;
+const HOST: usize = 16;
 const STAGE: usize = 36;
 const DATASTORE: usize = 48;
 
-/// The whole screen, as of `now`.
-pub fn screen(status: &Status, now: Timestamp) -> String {
+/// The whole screen, as of the store's time.
+pub fn screen(status: &Status) -> String {
+    let now = status.now;
     let mut out = head(status, now);
     if !status.running.is_empty() {
         out.push('\n');
-        out.push_str(&running(&status.running, now));
+        out.push_str(&running(status));
     }
     if !status.datastores.is_empty() {
         out.push('\n');
-        out.push_str(&datastores(&status.datastores));
+        out.push_str(&datastores(&status.datastores, &status.names));
     }
     out.push_str(&waiting(status, now));
     out.push_str(&workers(status, now));
@@ -70,18 +75,24 @@ fn push(out: &mut String, line: &str) {
     out.push('\n');
 }
 
-fn running(rows: &[RunRow], now: Timestamp) -> String {
-    let mut table = plain_table(&["VM", "SINCE", "STAGE", "TRY", "EXPECTED"]);
+fn running(status: &Status) -> String {
+    let rows: &[RunRow] = &status.running;
+    let is_fleet = status.is_fleet();
+    let (on, stage) = if is_fleet { (Some("ON"), STAGE.saturating_sub(HOST)) } else { (None, STAGE) };
+    let header: Vec<&str> =
+        ["VM"].into_iter().chain(on).chain(["SINCE", "STAGE", "TRY", "EXPECTED"]).collect();
+    let mut table = plain_table(&header);
     for row in rows.iter().take(MOST_ROWS) {
-        table.add_row([
-            safe_within(&row.vm.name, NAME),
-            row.claimed.map_or_else(|| "?".to_owned(), |claimed| between(claimed, now)),
-            safe_within(row.stage.as_deref().unwrap_or("claimed"), STAGE),
+        let on = is_fleet.then(|| safe_within(status.names.called(&row.vm.host), HOST));
+        let rest = [
+            row.claimed.map_or_else(|| "?".to_owned(), |claimed| between(claimed, status.now)),
+            safe_within(row.stage.as_deref().unwrap_or("claimed"), stage),
             row.attempt.to_string(),
             iec(row.expected_bytes),
-        ]);
+        ];
+        table.add_row([safe_within(&row.vm.name, NAME)].into_iter().chain(on).chain(rest));
     }
-    for column in table.column_iter_mut().skip(3) {
+    for column in table.column_iter_mut().skip(header.len().saturating_sub(2)) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut out = printed(&table);
@@ -92,11 +103,11 @@ fn running(rows: &[RunRow], now: Timestamp) -> String {
     out
 }
 
-fn datastores(sums: &[DatastoreSum]) -> String {
+fn datastores(sums: &[DatastoreSum], names: &HostNames) -> String {
     let mut table = plain_table(&["DATASTORE", "RUNNING", "DONE", "FREED"]);
     for sum in sums.iter().take(MOST_ROWS) {
         table.add_row([
-            safe_within(&sum.datastore, DATASTORE),
+            safe_within(&names.place(&sum.datastore), DATASTORE),
             format!("{} of at most {}", sum.running, sum.cap),
             format!("{} of {}", sum.done, sum.total),
             iec_signed(sum.freed_bytes),
@@ -143,21 +154,31 @@ fn workers(status: &Status, now: Timestamp) -> String {
     if status.summary.ended.is_some() {
         return String::new();
     }
+    let named = |host: &HostRow| safe_within(status.names.called(&host.host), NAME);
+    let never: Vec<String> = status.hosts.iter().filter(|host| host.seen.is_none()).map(named).collect();
+    let silent: Vec<String> = status
+        .hosts
+        .iter()
+        .filter(|host| !host.has_worker)
+        .filter_map(|host| Some(format!("{} ({})", named(host), between(host.seen?, now))))
+        .collect();
     let mut out = String::new();
-    for host in &status.hosts {
-        let name = safe_within(&host.host, NAME);
-        let text = match (host.seen, &host.held) {
-            (None, _) => {
-                format!("no worker has been on host {name} yet: systemctl start trimtab-worker there")
-            }
-            (Some(seen), _) if !host.has_worker(now) => format!(
-                "the worker on host {name} was heard of last {} ago: systemctl status trimtab-worker there",
-                between(seen, now)
-            ),
-            (Some(_), Some(held)) => format!("host {name} admits nothing now: {}", safe(held)),
-            (Some(_), None) => continue,
-        };
-        push(&mut out, &wrap("", "  ", &text));
+    for (hosts, text, what) in [
+        (never, "no worker has been on", "systemctl enable --now trimtab-worker there"),
+        (silent, "no worker was heard lately on", "systemctl status trimtab-worker there"),
+    ] {
+        if !hosts.is_empty() {
+            push(&mut out, &wrap("", "  ", &format!("{text} {}: {what}", some_of(&hosts))));
+        }
+    }
+    let held = status.hosts.iter().filter(|host| host.has_worker && host.held.is_some());
+    for host in held.clone().take(MOST_ROWS) {
+        let why = safe(host.held.as_deref().unwrap_or_default());
+        push(&mut out, &wrap("", "  ", &format!("host {} admits nothing now: {why}", named(host))));
+    }
+    match held.count().saturating_sub(MOST_ROWS) {
+        0 => {}
+        more => push(&mut out, &format!("and {more} more hosts: --json has all")),
     }
     out
 }
@@ -184,7 +205,7 @@ mod tests {
     };
 
     fn plain(status: &Status) -> String {
-        anstream::adapter::strip_str(&screen(status, samples::NOW)).to_string()
+        anstream::adapter::strip_str(&screen(status)).to_string()
     }
 
     #[test]
@@ -219,19 +240,39 @@ mod tests {
     fn workers_that_are_not_there() {
         let mut status = samples::status();
         assert!(!plain(&status).contains("worker"), "a healthy one is not worth a line");
-        let host =
-            |seen, held: Option<&str>| HostRow { host: "h".into(), seen, held: held.map(str::to_owned) };
+        let host = |host: &str, seen, held: Option<&str>| HostRow {
+            host: host.into(),
+            has_worker: seen == Some(samples::NOW),
+            seen,
+            held: held.map(str::to_owned),
+        };
+        let long_ago = Some(samples::status().summary.applied);
         for (hosts, expected) in [
-            (host(None, None), "no worker has been on host h yet"),
-            (host(Some(samples::status().summary.applied), None), "was heard of last 5h 12m ago"),
+            (vec![host("h", None, None)], "no worker has been on host node1: systemctl enable"),
             (
-                host(Some(samples::NOW), Some("gate ceph: HEALTH_WARN")),
-                "admits nothing now: gate ceph: HEALTH_WARN",
+                vec![host("h", long_ago, None), host("k", long_ago, Some("old"))],
+                "no worker was heard lately on 2 hosts, node1 (5h 12m), k (5h 12m): systemctl status",
+            ),
+            (
+                vec![host("h", Some(samples::NOW), Some("gate ceph: HEALTH_WARN"))],
+                "host node1 admits nothing now: gate ceph: HEALTH_WARN",
             ),
         ] {
-            status.hosts = vec![hosts];
+            status.hosts = hosts;
             assert!(plain(&status).contains(expected), "{expected}\n{}", plain(&status));
         }
+        status.hosts = (0..30).map(|n| host(&format!("h{n}"), None, None)).collect();
+        assert!(plain(&status).contains("on 30 hosts, h0, h1, h2, h3, h4, h5, h6, h7 and 22 more: "));
+    }
+
+    #[test]
+    fn a_fleet_says_where() {
+        let screen = plain(&samples::fleet());
+        assert!(screen.lines().all(|line| line.chars().count() <= COLUMNS), "{screen}");
+        for line in ["VM     ON     SINCE", "db-1   node2  2m"] {
+            assert!(screen.lines().any(|found| found.starts_with(line)), "{line}\n{screen}");
+        }
+        assert!(screen.contains("\next4:uuid@node2 "), "{screen}");
     }
 
     #[test]

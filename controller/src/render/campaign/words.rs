@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{
-    RoundMode, SignedDuration, SignedDurationRound, Timestamp, Unit, fmt::friendly::SpanPrinter, tz::TimeZone,
-};
+use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     campaign::{
         account::{CampaignState, RunRow, Summary},
         run::{Class, Wait},
+        span::span,
     },
     guest::text::safe,
     render::{
@@ -80,6 +79,9 @@ pub(super) fn classes(done: &BTreeMap<Class, u32>) -> String {
     parts.join(" · ")
 }
 
+/// So many hosts are named in a line.
+const MOST_HOSTS: usize = 8;
+
 /// Less than this that is held is not worth a word.
 const HELD_WORTH_A_WORD: u64 = 1 << 20;
 
@@ -102,21 +104,25 @@ pub(super) fn vms(count: u32) -> String {
     if count == 1 { "1 VM".to_owned() } else { format!("{count} VMs") }
 }
 
+/// "host node1", or "3 hosts, node1, node2, node3".
+pub(super) fn some_of(hosts: &[String]) -> String {
+    let shown: Vec<&str> = hosts.iter().take(MOST_HOSTS).map(String::as_str).collect();
+    let shown = shown.join(", ");
+    match (hosts.len(), hosts.len().saturating_sub(MOST_HOSTS)) {
+        (1, _) => format!("host {shown}"),
+        (many, 0) => format!("{many} hosts, {shown}"),
+        (many, more) => format!("{many} hosts, {shown} and {more} more"),
+    }
+}
+
 /// "2026-11-22 03:12 UTC".
 pub(super) fn at(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// "5h 12m": the two largest units of the time between; "0s" where the clocks say that it has not come.
+/// "5h 12m": the time between; "0s" where the clocks say that it has not come.
 pub(super) fn between(from: Timestamp, to: Timestamp) -> String {
-    let duration = to.duration_since(from).max(SignedDuration::ZERO);
-    let unit = match duration.as_secs() {
-        0..60 => Unit::Second,
-        60..86_400 => Unit::Minute,
-        _ => Unit::Hour,
-    };
-    let round = SignedDurationRound::new().smallest(unit).mode(RoundMode::Trunc);
-    SpanPrinter::new().duration_to_string(&duration.round(round).unwrap_or(duration))
+    span(to.duration_since(from))
 }
 
 /// Why a run ended as it did, or what it waits for; escaped. Empty where its class says it all.

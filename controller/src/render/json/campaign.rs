@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     campaign::{
         account::{CampaignState, DatastoreSum, Event, HostRow, RunRow, Status, Summary},
+        hosts::HostNames,
         limits::Limits,
         run::{Class, DiskResult, RunState, Wait},
     },
@@ -52,20 +53,21 @@ pub struct StatusDocument<'a> {
 }
 
 impl<'a> StatusDocument<'a> {
-    /// As of `now`.
-    pub fn new(status: &'a Status, exit: u8, now: Timestamp) -> Self {
+    /// As of the store's time.
+    pub fn new(status: &'a Status, exit: u8) -> Self {
+        let names = &status.names;
         Self {
             schema: "trimtab.campaign_status/1",
             exit,
-            now,
+            now: status.now,
             campaign: SummaryJson::from(&status.summary),
             limits: &status.limits,
-            running: status.running.iter().map(RunJson::from).collect(),
+            running: status.running.iter().map(|run| RunJson::new(run, names)).collect(),
             waiting_for: &status.waiting,
             next: status.next,
             window: status.window.map(|(opens, closes)| [opens, closes]),
             datastores: status.datastores.iter().map(DatastoreJson::from).collect(),
-            hosts: status.hosts.iter().map(HostJson::from).collect(),
+            hosts: status.hosts.iter().map(|host| HostJson::new(host, names)).collect(),
         }
     }
 }
@@ -78,20 +80,23 @@ pub struct ReportDocument<'a> {
     now: Timestamp,
     campaign: SummaryJson,
     datastores: Vec<DatastoreJson<'a>>,
+    hosts: Vec<HostJson<'a>>,
     runs: Vec<RunJson<'a>>,
     events: &'a [Event],
 }
 
 impl<'a> ReportDocument<'a> {
     /// Of everything that is known of it.
-    pub fn new(status: &'a Status, runs: &'a [RunRow], events: &'a [Event], now: Timestamp) -> Self {
+    pub fn new(status: &'a Status, runs: &'a [RunRow], events: &'a [Event]) -> Self {
+        let names = &status.names;
         Self {
             schema: "trimtab.campaign_report/1",
             exit: 0,
-            now,
+            now: status.now,
             campaign: SummaryJson::from(&status.summary),
             datastores: status.datastores.iter().map(DatastoreJson::from).collect(),
-            runs: runs.iter().map(RunJson::from).collect(),
+            hosts: status.hosts.iter().map(|host| HostJson::new(host, names)).collect(),
+            runs: runs.iter().map(|run| RunJson::new(run, names)).collect(),
             events,
         }
     }
@@ -160,13 +165,14 @@ impl<'a> From<&'a DatastoreSum> for DatastoreJson<'a> {
 #[derive(Serialize, Debug)]
 struct HostJson<'a> {
     id: &'a str,
+    name: Option<&'a str>,
     seen: Option<Timestamp>,
     held: Option<&'a str>,
 }
 
-impl<'a> From<&'a HostRow> for HostJson<'a> {
-    fn from(row: &'a HostRow) -> Self {
-        Self { id: &row.host, seen: row.seen, held: row.held.as_deref() }
+impl<'a> HostJson<'a> {
+    fn new(row: &'a HostRow, names: &'a HostNames) -> Self {
+        Self { id: &row.host, name: names.name(&row.host), seen: row.seen, held: row.held.as_deref() }
     }
 }
 
@@ -176,6 +182,7 @@ struct RunJson<'a> {
     vm: &'a str,
     uuid: Option<&'a str>,
     host: &'a str,
+    host_name: Option<&'a str>,
     state: RunState,
     datastores: &'a [String],
     attempt: u32,
@@ -188,13 +195,14 @@ struct RunJson<'a> {
     result: Option<ResultJson<'a>>,
 }
 
-impl<'a> From<&'a RunRow> for RunJson<'a> {
-    fn from(row: &'a RunRow) -> Self {
+impl<'a> RunJson<'a> {
+    fn new(row: &'a RunRow, names: &'a HostNames) -> Self {
         Self {
             run: row.run,
             vm: &row.vm.name,
             uuid: row.vm.uuid.as_deref(),
             host: &row.vm.host,
+            host_name: names.name(&row.vm.host),
             state: row.state,
             datastores: &row.datastores,
             attempt: row.attempt,
@@ -267,10 +275,10 @@ mod tests {
     fn what_the_schema_promises() {
         let mut status = samples::status();
         check(SCHEMA, &ListDocument::new(&[status.summary.clone()]));
-        check(SCHEMA, &StatusDocument::new(&status, 0, samples::NOW));
+        check(SCHEMA, &StatusDocument::new(&status, 0));
         status.window = None;
         status.summary.ended = Some(samples::NOW);
-        check(SCHEMA, &StatusDocument::new(&status, 0, samples::NOW));
+        check(SCHEMA, &StatusDocument::new(&status, 0));
         let mut runs = samples::runs();
         runs.push(RunRow {
             state: RunState::Waiting,
@@ -286,6 +294,6 @@ mod tests {
             who: "root@h".to_owned(),
             text: String::new(),
         };
-        check(SCHEMA, &ReportDocument::new(&status, &runs, &[event], samples::NOW));
+        check(SCHEMA, &ReportDocument::new(&status, &runs, &[event]));
     }
 }

@@ -238,7 +238,7 @@ fn hosts_that_share_a_datastore_and_an_image() {
     let out: Vec<_> =
         plan.left_out.iter().map(|out| (out.name.as_str(), out.host.as_str(), out.reason)).collect();
     assert_eq!(out, [("b", "g", Reason::Guarded), ("b", "h", Reason::Guarded)]);
-    assert!(plan.left_out[0].text.contains("b of host h"), "{}", plan.left_out[0].text);
+    assert!(plan.left_out[0].text.contains("b of host name of h"), "{}", plan.left_out[0].text);
     let stores: Vec<_> = plan.datastores.iter().map(|store| store.expected_bytes / GIB).collect();
     assert_eq!(stores, [10], "it is there once");
     assert_eq!(plan.hosts.len(), 2);

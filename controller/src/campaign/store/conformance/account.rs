@@ -140,7 +140,10 @@ pub(crate) async fn what_waits_for_what(store: &impl Store, clock: &TestClock) {
     assert_eq!(waits, [(Wait::Campaign, 4)]);
     store.order(id, &Order::Resume, "ops@h").await.unwrap();
     clock.to(at(61));
-    let waits: Vec<_> = store.status(id).await.unwrap().waiting.into_iter().collect();
+    clock.forward(store.lease().unwrap_or_default());
+    let status = store.status(id).await.unwrap();
+    assert_eq!(status.now, store.now().await.unwrap(), "by the store's clock");
+    let waits: Vec<_> = status.waiting.into_iter().collect();
     assert_eq!(waits, [(Wait::Worker, 4)], "it has said nothing for a minute");
 }
 

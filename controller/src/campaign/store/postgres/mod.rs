@@ -18,6 +18,7 @@ mod fault;
 mod grant;
 #[path = "../sql/look.rs"]
 mod look;
+mod names;
 mod open;
 #[path = "../sql/order.rs"]
 mod order;
@@ -43,6 +44,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -191,6 +193,10 @@ impl PgStore {
 }
 
 impl Store for PgStore {
+    async fn now(&self) -> Result<Timestamp, Trouble> {
+        self.look(async |_, now| words::time(now)).await
+    }
+
     async fn apply(&self, campaign: &NewCampaign) -> Result<i64, Trouble> {
         self.change(async |tx, now| {
             let id = apply::apply(tx, campaign, now).await?;

@@ -42,6 +42,7 @@ struct VmLine {
     name: String,
     uuid: String,
     at: i64,
+    since: i64,
     seen: Option<String>,
     has: bool,
     is_on: bool,
@@ -55,7 +56,7 @@ pub(super) async fn published(db: &mut PgConnection, now: i64) -> Result<Vec<Pub
             .fetch_all(&mut *db)
             .await?;
     let lines: Vec<VmLine> = sqlx::query_as(
-        "SELECT p.host, p.name, p.uuid, p.at, p.seen, p.has, p.is_on, o.host AS other FROM published_vm p \
+        "SELECT p.host, p.name, p.uuid, p.at, p.since, p.seen, p.has, p.is_on, o.host AS other FROM published_vm p \
          LEFT JOIN published_vm o ON o.uuid = p.uuid AND o.has AND o.uuid <> '' AND NOT p.has \
          ORDER BY p.host, p.name",
     )
@@ -68,7 +69,7 @@ pub(super) async fn published(db: &mut PgConnection, now: i64) -> Result<Vec<Pub
             (false, other) if line.is_on => Has::Claims(other),
             (false, _) => Has::Off,
         };
-        let vm = PublishedVm { seen: seen(&line)?, at: time(line.at)?, has };
+        let vm = PublishedVm { seen: seen(&line)?, at: time(line.at)?, since: time(line.since)?, has };
         vms.entry(line.host).or_default().push(vm);
     }
     let hosts = hosts.into_iter().map(|(host, about, at, is_silent)| {

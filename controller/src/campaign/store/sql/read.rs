@@ -8,7 +8,7 @@ use super::{
     Connection,
     fault::Fault,
     look::{self, begun, campaign},
-    words::{count, datastores, noun, parsed, time, unsigned},
+    words::{count, datastores, micros, noun, parsed, time, unsigned},
 };
 use crate::campaign::{
     account::{DatastoreSum, Event, HostRow, RunRow, Status, Summary, VmRow},
@@ -110,7 +110,7 @@ pub(super) async fn status(db: &mut Connection, id: i64, now: i64) -> Result<Sta
     let of = campaign(db, id).await?;
     let room = look::room(db, id).await?;
     let hours = look::hours(db, id, now).await?;
-    let hosts = hosts(db, id).await?;
+    let hosts = hosts(db, id, now).await?;
     let (waiting, next) = waiting(db, &of, &room, hours, &hosts, now).await?;
     let window: Option<(i64, i64)> = sqlx::query_as(
         r#"SELECT opens, closes FROM "window" WHERE campaign = $1 AND closes > $2 ORDER BY closes LIMIT 1"#,
@@ -120,6 +120,7 @@ pub(super) async fn status(db: &mut Connection, id: i64, now: i64) -> Result<Sta
     .fetch_optional(&mut *db)
     .await?;
     Ok(Status {
+        now: time(now)?,
         summary,
         running: rows(db, id, Some("running")).await?,
         waiting,
@@ -127,6 +128,7 @@ pub(super) async fn status(db: &mut Connection, id: i64, now: i64) -> Result<Sta
         window: window.map(|(opens, closes)| Ok::<_, Fault>((time(opens)?, time(closes)?))).transpose()?,
         datastores: datastore_sums(db, id, &room).await?,
         hosts,
+        names: super::names::names(db).await?,
         limits: of.limits,
     })
 }
@@ -163,8 +165,7 @@ async fn waiting(
         let sum: &mut u32 = waits.entry(wait).or_default();
         *sum = sum.saturating_add(count(runs));
     };
-    let at = time(now)?;
-    let has_worker = |host: &str| hosts.iter().any(|row| row.host == host && row.has_worker(at));
+    let has_worker = |host: &str| hosts.iter().any(|row| row.host == host && row.has_worker);
     for (host, admitted, runs) in &due {
         add(
             match (bar, hours) {
@@ -225,7 +226,8 @@ async fn datastore_sums(db: &mut Connection, id: i64, room: &Room) -> Result<Vec
     Ok(sums.collect())
 }
 
-async fn hosts(db: &mut Connection, id: i64) -> Result<Vec<HostRow>, Fault> {
+async fn hosts(db: &mut Connection, id: i64, now: i64) -> Result<Vec<HostRow>, Fault> {
+    let silent_after = micros(super::names::silent_after(db).await?);
     let rows: Vec<(String, Option<i64>, Option<String>)> = sqlx::query_as(
         "SELECT r.host, h.seen, h.held FROM (SELECT DISTINCT host FROM run WHERE campaign = $1) AS r \
          LEFT JOIN host h ON h.id = r.host ORDER BY r.host",
@@ -233,9 +235,10 @@ async fn hosts(db: &mut Connection, id: i64) -> Result<Vec<HostRow>, Fault> {
     .bind(id)
     .fetch_all(db)
     .await?;
-    let rows = rows
-        .into_iter()
-        .map(|(host, seen, held)| Ok(HostRow { host, seen: seen.map(time).transpose()?, held }));
+    let rows = rows.into_iter().map(|(host, seen, held)| {
+        let has_worker = seen.is_some_and(|seen| now.saturating_sub(seen) <= silent_after);
+        Ok(HostRow { host, seen: seen.map(time).transpose()?, has_worker, held })
+    });
     rows.collect()
 }
 

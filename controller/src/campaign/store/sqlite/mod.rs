@@ -14,6 +14,7 @@ mod fault;
 mod lease;
 #[path = "../sql/look.rs"]
 mod look;
+mod names;
 mod open;
 #[path = "../sql/order.rs"]
 mod order;
@@ -129,7 +130,7 @@ impl SqliteStore {
         }
     }
 
-    fn now(&self) -> i64 {
+    fn time(&self) -> i64 {
         (self.clock)()
     }
 
@@ -147,7 +148,7 @@ impl SqliteStore {
                 None => open::to_write(&self.path, patience).await?,
             };
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-            let now = self.now();
+            let now = self.time();
             let answer = change(&mut transaction, now).await;
             let ended = match &answer {
                 Ok(_) => transaction.commit().await,
@@ -174,7 +175,7 @@ impl SqliteStore {
                 None => open::Reader::open(&self.path).await?,
             };
             let mut transaction = own.connection().await?.begin().await?;
-            let answer = look(&mut transaction, self.now()).await;
+            let answer = look(&mut transaction, self.time()).await;
             if transaction.rollback().await.is_ok() {
                 *reader = Some(own);
             }
@@ -185,6 +186,10 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
+    async fn now(&self) -> Result<Timestamp, Trouble> {
+        words::time(self.time()).map_err(|fault| fault.trouble(&self.path, "read"))
+    }
+
     async fn apply(&self, campaign: &NewCampaign) -> Result<i64, Trouble> {
         self.change("write", async |tx, now| apply::apply(tx, campaign, now).await).await
     }

@@ -84,7 +84,7 @@ fn over<'a>(claimed: &'a Claimed, turn: &'a Result<TurnOutcome, Trouble>, stop: 
 
 fn short(over: &Over<'_>) -> Option<Short> {
     match over.ending(|datastore| datastore.id.clone()) {
-        Ending::Drop => None,
+        Ending::Drop | Ending::Late(_) => None,
         Ending::Finish(result) => Some((Ok(result.class), Some(result.freed_bytes()))),
         Ending::Later(later) => Some((
             Err(later.why),
@@ -128,7 +128,24 @@ fn what_becomes_of_a_run() {
     ] {
         assert_eq!(ended(turn, stop, called_before), Some(expected), "{name}");
     }
-    assert_eq!(ended(&done, Some(Stop::Gone), false), None, "it is another's");
+}
+
+#[test]
+fn what_is_anothers_is_told_for_the_history() {
+    let claimed = claimed(None);
+    for (name, turn, expected) in [
+        ("its whole way", turned(StopReason::Done), Some(FREED)),
+        ("cancelled", turned(StopReason::Cancelled), Some(FREED)),
+        ("who has it fetches that", lost_on_the_way(), None),
+        ("nothing was begun", trouble(Kind::Interrupted), None),
+    ] {
+        let told = match over(&claimed, &turn, Some(Stop::Gone)).ending(|datastore| datastore.id.clone()) {
+            Ending::Late(result) => Some(result.freed_bytes()),
+            Ending::Drop => None,
+            other => panic!("{name}: {other:?}"),
+        };
+        assert_eq!(told, expected, "{name}");
+    }
 }
 
 #[test]

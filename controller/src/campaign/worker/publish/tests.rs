@@ -141,7 +141,32 @@ async fn a_store_that_was_away_or_put_back_is_told_all_anew() {
         () = publisher.keep() => {}
         () = later => {}
     }
-    assert_eq!(*troubles.lock().unwrap(), 1, "said once");
+    assert_eq!(*troubles.lock().unwrap(), 0, "the worker says it");
+}
+
+#[test]
+fn only_what_is_refused_is_said_here() {
+    let away = || Err(Trouble::new(Kind::Store, "away"));
+    let mut complaint = Complaint::default();
+    let mut said = |told: Result<(), Trouble>, before, after| match complaint.about(&told, before, after) {
+        None => "",
+        Some(Said::Unpublished(_)) => "unpublished",
+        Some(Said::Published) => "published",
+        Some(other) => panic!("{other:?}"),
+    };
+    for (name, told, before, after, expected) in [
+        ("it may be the store", away(), 7, 7, ""),
+        ("so it is", away(), 7, 7, ""),
+        ("it was back while this was under way", away(), 7, 9, ""),
+        ("all is well", Ok(()), 9, 9, ""),
+        ("refused", away(), 9, 10, ""),
+        ("the store answers, and refuses this", away(), 11, 12, "unpublished"),
+        ("once", away(), 13, 14, ""),
+        ("it is mended", Ok(()), 15, 16, "published"),
+        ("once", Ok(()), 17, 17, ""),
+    ] {
+        assert_eq!(said(told, before, after), expected, "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

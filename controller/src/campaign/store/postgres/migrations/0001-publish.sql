@@ -26,6 +26,14 @@ CREATE TABLE published_vm (
 CREATE UNIQUE INDEX published_once ON published_vm (uuid) WHERE has AND uuid <> '';
 CREATE INDEX published_claim ON published_vm (uuid, since) WHERE is_on AND NOT has;
 
+-- What a host calls itself; it may have published anything.
+CREATE FUNCTION called(about TEXT) RETURNS TEXT LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN coalesce(left(about::JSONB ->> 'name', 64), '');
+EXCEPTION WHEN OTHERS THEN
+    RETURN '';
+END $$;
+
 -- Neither its worker nor what that publishes was heard for a lease.
 CREATE FUNCTION is_silent(its TEXT, now BIGINT) RETURNS BOOLEAN LANGUAGE sql STABLE AS $$
     SELECT coalesce(greatest((SELECT p.at FROM published_host p WHERE p.host = its),
