@@ -7,7 +7,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::programs;
+use crate::{netns::Net, programs};
+
+/// What is there at first.
+const DATABASE: &str = "postgres";
 
 /// A server.
 #[derive(Debug)]
@@ -24,12 +27,22 @@ impl Postgres {
     /// # Errors
     /// PostgreSQL is not installed (`make test` does that), or does not start.
     pub fn start() -> Result<Self> {
-        let script = programs::rig_file("postgres");
-        let mut child = Command::new(&script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", script.display()))?;
+        Self::by(Command::new(programs::rig_file("postgres")))
+    }
+
+    /// Starts one on the database's side of a network, where it listens on its address too.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_at(net: &Net) -> Result<Self> {
+        let mut script = Command::new(programs::rig_file("postgres"));
+        script.arg(net.address().to_string());
+        Self::by(net.beside_the_database(&script))
+    }
+
+    fn by(mut script: Command) -> Result<Self> {
+        script.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = script.spawn().with_context(|| format!("cannot start {script:?}"))?;
         let mut line = String::new();
         let mut answers = BufReader::new(child.stdout.take().context("no stdout")?);
         answers.read_line(&mut line)?;
@@ -39,7 +52,12 @@ impl Postgres {
 
     /// Its database as this role; `trimtab` is the superuser. Every role is let in without a password.
     pub fn url(&self, role: &str) -> String {
-        format!("postgres://{role}@localhost/postgres?host={}&sslmode=disable", self.folder.display())
+        self.url_of(role, DATABASE)
+    }
+
+    /// One of its databases as this role.
+    pub fn url_of(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}@localhost/{database}?host={}&sslmode=disable", self.folder.display())
     }
 
     /// The socket that it listens on.
@@ -85,14 +103,51 @@ impl Postgres {
     /// # Errors
     /// It is refused.
     pub fn query(&self, sql: &str) -> Result<String> {
-        let output = Command::new("psql")
-            .args(["--no-psqlrc", "-Atq", "-U", "trimtab", "-d", "postgres", "-h"])
-            .arg(&self.folder)
-            .args(["-c", sql])
-            .output()
-            .context("cannot run psql")?;
+        self.query_of(DATABASE, sql)
+    }
+
+    /// The same of one of its databases.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn query_of(&self, database: &str, sql: &str) -> Result<String> {
+        let output = self.psql(database).args(["-c", sql]).output().context("cannot run psql")?;
         ensure!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    fn psql(&self, database: &str) -> Command {
+        let mut psql = Command::new("psql");
+        psql.args(["--no-psqlrc", "-Atq", "-U", "trimtab", "-d", database, "-h"]).arg(&self.folder);
+        psql
+    }
+
+    /// Takes the lock of the store in this database: each change of a worker's waits for it, inside of its transaction.
+    ///
+    /// # Errors
+    /// There is no store.
+    pub fn lock(&self, database: &str) -> Result<Locked> {
+        let mut psql = self.psql(database);
+        psql.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut locked = Locked(psql.spawn().context("cannot run psql")?);
+        let order = locked.0.stdin.as_mut().context("no stdin")?;
+        order.write_all(b"BEGIN;\nSELECT 'locked' FROM trimtab.store FOR UPDATE;\n")?;
+        let mut line = String::new();
+        BufReader::new(locked.0.stdout.take().context("no stdout")?).read_line(&mut line)?;
+        ensure!(line.trim() == "locked", "the store's lock cannot be had: {line:?}");
+        Ok(locked)
+    }
+
+    /// Whether a call of this function waits for that lock in this database.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub fn waits(&self, database: &str, function: &str) -> Result<bool> {
+        let many = self.query(&format!(
+            "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = '{database}' AND wait_event_type = 'Lock' AND query ~ '\\m{function}\\('"
+        ))?;
+        Ok(many != "0")
     }
 
     /// The process that all others of the server are children of.
@@ -103,6 +158,18 @@ impl Postgres {
         let file = self.folder.join("data/postmaster.pid");
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         Ok(text.lines().next().unwrap_or_default().parse()?)
+    }
+}
+
+/// The store's lock, until it is dropped.
+#[derive(Debug)]
+pub struct Locked(Child);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // What psql has begun is rolled back; a server that is gone has done so.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

@@ -27,9 +27,9 @@ use super::{
     check,
     fleet::Dice,
     log::Entry,
-    punching::{KEPT_BYTES, PunchingVm},
+    punching::{KEPT_BYTES, Moment, PunchingVm},
 };
-use crate::{campaigns::WorkerProcess, hybrid::Serving, programs};
+use crate::{campaigns::WorkerProcess, hold::Holds, hybrid::Serving, programs};
 
 /// Between two pieces of a trim.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -54,6 +54,8 @@ pub struct Rig {
     /// The guests.
     pub vms: Vec<PunchingVm>,
     _serving: Vec<Serving>,
+    /// Where their trims are held up.
+    pub holds: Holds<Moment>,
     /// What each image occupied at first, in bytes.
     pub before: Vec<u64>,
     /// Where all images lie.
@@ -88,8 +90,9 @@ impl Rig {
     fn of(vms: u32, vm: impl Fn(&Path, &str) -> std::io::Result<PunchingVm>) -> Result<Self> {
         let parent = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
         let folder = tempfile::Builder::new().prefix("trimtab-").tempdir_in(parent)?;
+        let holds = Holds::default();
         let vms = (0..vms)
-            .map(|number| vm(folder.path(), &format!("vm-{number}")))
+            .map(|number| Ok(vm(folder.path(), &format!("vm-{number}"))?.held_up(&holds)))
             .collect::<std::io::Result<Vec<_>>>()?;
         let serving = vms.iter().map(PunchingVm::serve).collect::<std::io::Result<_>>()?;
         let inventory: String = vms.iter().map(PunchingVm::inventory).collect();
@@ -97,7 +100,7 @@ impl Rig {
         let before = vms.iter().map(PunchingVm::allocated_bytes).collect::<std::io::Result<_>>()?;
         let store = folder.path().join("trimtab.db");
         let datastore = identity(&folder.path().join("fleet.toml"))?;
-        Ok(Self { folder, store, vms, _serving: serving, before, datastore })
+        Ok(Self { folder, store, vms, _serving: serving, holds, before, datastore })
     }
 
     /// The same with its store elsewhere.

@@ -29,6 +29,7 @@ use trimtab_proto::v1::{
 use crate::{
     MIB,
     fake_agent::survey_of_one_disk,
+    hold::Holds,
     hybrid::{self, Serving, accepted},
 };
 
@@ -39,6 +40,7 @@ const IMAGE_BYTES: u64 = 48 * MIB;
 /// What stays of that.
 pub const KEPT_BYTES: u64 = 8 * MIB;
 const PIECE_BYTES: u64 = 4 * MIB;
+const HALF: u64 = KEPT_BYTES + (IMAGE_BYTES - KEPT_BYTES) / 2;
 const BOOT_ID: &str = "6f0c4a1e-0000-4000-8000-000000000002";
 /// Shorter than a real agent's, so that a test that kills workers does not wait for it.
 const LINGER: Duration = Duration::from_millis(400);
@@ -52,7 +54,21 @@ pub struct PunchingVm {
     pause: Duration,
     /// A caller that answers no ping for so long has gone.
     keepalive: Option<Duration>,
+    holds: Holds<Moment>,
     state: Arc<Mutex<State>>,
+}
+
+/// Where a trim is held up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// The agent is asked to trim, and nothing has begun.
+    Asked,
+    /// It has begun, and its caller has not heard so.
+    Begun,
+    /// Half of it is done.
+    Midst,
+    /// It is over, and its caller has not heard so.
+    Over,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +94,14 @@ impl PunchingVm {
         let file = File::create(&image)?;
         file.set_len(DISK_BYTES)?;
         fallocate(&file, FallocateFlags::empty(), 0, offset(IMAGE_BYTES)).map_err(io::Error::from)?;
-        Ok(Self { name: name.to_owned(), image, pause, keepalive: None, state: Arc::default() })
+        let (holds, state) = (Holds::default(), Arc::default());
+        Ok(Self { name: name.to_owned(), image, pause, keepalive: None, holds, state })
+    }
+
+    /// One whose trims are held up where these say.
+    #[must_use]
+    pub fn held_up(self, holds: &Holds<Moment>) -> Self {
+        Self { holds: Holds::clone(holds), ..self }
     }
 
     /// Pings its callers, as a real agent does, and takes one for gone that is silent for so long.
@@ -189,6 +212,9 @@ impl PunchingVm {
             // What is not punched shows in what the image occupies.
             let _ = file.map(|file| fallocate(&file, flags, offset(at), offset(PIECE_BYTES)));
             at += PIECE_BYTES;
+            if at >= HALF {
+                self.holds.at(|moment| *moment == Moment::Midst).await;
+            }
             sleep(self.pause).await;
         };
         let mut state = self.lock();
@@ -297,6 +323,7 @@ impl Telling {
             }
             if has_ended {
                 self.is_over = true;
+                self.listening.0.holds.at(|moment| *moment == Moment::Over).await;
                 break What::End(report);
             }
             sleep(Duration::from_millis(10)).await;
@@ -330,6 +357,7 @@ impl Agent for PunchingVm {
 
     async fn trim(&self, request: Request<v1::TrimRequest>) -> Result<Response<Self::TrimStream>, Status> {
         let order = request.into_inner();
+        self.holds.at(|moment| *moment == Moment::Asked).await;
         self.raise(&order.run_id, order.fence)?;
         if self.known(&order.run_id).is_none() {
             let mut state = self.lock();
@@ -344,8 +372,9 @@ impl Agent for PunchingVm {
             // The run is the agent's and not the caller's.
             tokio::spawn(self.clone().punch());
         }
-        let telling =
-            Telling { listening: Listening::new(self), run_id: order.run_id, seq: 0, is_over: false };
+        let listening = Listening::new(self);
+        self.holds.at(|moment| *moment == Moment::Begun).await;
+        let telling = Telling { listening, run_id: order.run_id, seq: 0, is_over: false };
         Ok(Response::new(Box::pin(futures_util::stream::unfold(telling, Telling::next))))
     }
 

@@ -1,26 +1,7 @@
-//! The database is restarted, and put back to an earlier state.
-
-use std::time::Duration;
-
-use trimtab_controller::campaign::store::Store;
-use trimtab_tests::sim::fleet::Dice;
+//! The database is brought up to date, and put back to an earlier state.
 
 use crate::rig::Fleet;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn restarted_again_and_again() {
-    let mut fleet = Fleet::of(16).await;
-    let _worker = fleet.worker("a");
-    let seed = std::process::id().into();
-    println!("seed {seed}");
-    let mut dice = Dice::new(seed);
-    for _ in 0..6 {
-        fleet.until(|status| !status.running.is_empty() || Fleet::done(status) > 0).await;
-        tokio::time::sleep(Duration::from_millis(dice.roll(700))).await;
-        fleet.postgres.crash().unwrap();
-    }
-    fleet.check().await;
-}
+use trimtab_controller::campaign::store::Store;
 
 /// The worker is of the version before. What it trims ends before its lease, and it goes on when it is the store's again, as
 /// one that was updated does.

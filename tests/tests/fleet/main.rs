@@ -12,7 +12,9 @@
 
 mod cut_off;
 mod database;
+mod faults;
 mod guests;
 mod rig;
 mod simulated;
+mod steps;
 mod workers;

@@ -1,22 +1,23 @@
 //! A host of simulated guests, a database of its own, and a way to it.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
+use tokio::task::block_in_place;
 use trimtab_controller::{
     campaign::{
         account::{CampaignState, Status, Summary},
         store::{
-            Store,
+            Order, Store,
             postgres::{PgStore, Terms, grant, init},
         },
     },
     host,
 };
-use trimtab_tests::{campaigns::WorkerProcess, postgres::Postgres, sim::killing::Rig, way::Way};
+use trimtab_tests::{campaigns::WorkerProcess, netns::Net, postgres::Postgres, sim::killing::Rig, way::Way};
 
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// Ten pieces of a trim take a second.
@@ -24,45 +25,98 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// An agent takes a caller for gone that is silent for so long: before its lease is over.
 const KEEPALIVE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(240);
+/// What a server has at first.
+const DATABASE: &str = "postgres";
 
 pub(crate) struct Fleet {
     pub(crate) host: Rig,
     pub(crate) postgres: Postgres,
-    pub(crate) way: Way,
+    pub(crate) database: String,
     pub(crate) store: PgStore,
     pub(crate) campaign: i64,
-    role: String,
+    /// What its workers log in to.
+    url: String,
+    road: Road,
+}
+
+/// How a worker gets to the database, beside its socket.
+#[derive(Default)]
+pub(crate) struct Road {
+    pub(crate) way: Option<Way>,
+    pub(crate) net: Option<Net>,
 }
 
 impl Fleet {
     /// So many guests, and a campaign of all of them.
     pub(crate) async fn of(vms: u32) -> Self {
-        Self::with(vms, KEEPALIVE).await
+        let postgres = block_in_place(Postgres::start).unwrap();
+        Self::with(guests(vms, KEEPALIVE), postgres, DATABASE, Road::default()).await
     }
 
-    /// Guests that do not notice for a long time that their caller is gone.
-    pub(crate) async fn of_patient(vms: u32) -> Self {
-        Self::with(vms, PATIENCE).await
+    /// The worker and the database have a network between them. Guests do not notice for a long time that their caller is
+    /// gone.
+    pub(crate) async fn apart(vms: u32) -> Self {
+        let net = Net::new().unwrap();
+        let postgres = block_in_place(|| Postgres::start_at(&net)).unwrap();
+        Self::with(guests(vms, PATIENCE), postgres, DATABASE, Road { way: None, net: Some(net) }).await
     }
 
-    async fn with(vms: u32, keepalive: Duration) -> Self {
-        let postgres = Postgres::start().unwrap();
-        let url = postgres.url("trimtab");
-        init(&url, Terms { lease: LEASE }).await.unwrap();
+    /// A fleet in a new database of this server, whose calls can be held up; over a network, if it is to have one.
+    pub(crate) async fn held_up(vms: u32, postgres: Postgres, database: &str, net: Option<Net>) -> Self {
+        postgres.query(&format!("CREATE DATABASE {database}")).unwrap();
+        let way = match &net {
+            Some(net) => Way::over(net.listen().unwrap(), &postgres),
+            None => Way::to(&postgres),
+        };
+        let keepalive = if net.is_some() { PATIENCE } else { KEEPALIVE };
+        let road = Road { way: Some(way.unwrap()), net };
+        Self::with(guests(vms, keepalive), postgres, database, road).await
+    }
+
+    async fn with(host: Rig, postgres: Postgres, database: &str, road: Road) -> Self {
+        let operator = postgres.url_of("trimtab", database);
+        init(&operator, Terms { lease: LEASE }).await.unwrap();
         let role = format!("trimtab-{}", host::id());
-        grant(&url, &host::id(), &role).await.unwrap();
-        let store = PgStore::open(&url).await.unwrap();
-        let host = Rig::attentive(vms, PAUSE, keepalive).unwrap();
+        grant(&operator, &host::id(), &role).await.unwrap();
+        let store = PgStore::open(&operator).await.unwrap();
         let campaign = store.apply(&host.campaign()).await.unwrap();
-        let way = Way::to(&postgres).await.unwrap();
-        Self { host, postgres, way, store, campaign, role }
+        let url = match &road {
+            Road { way: Some(way), .. } => way.url(&role, database),
+            Road { net: Some(net), .. } => {
+                format!("postgres://{role}@{}/{database}?sslmode=disable", net.address())
+            }
+            Road { .. } => postgres.url_of(&role, database),
+        };
+        Self { host, postgres, database: database.to_owned(), store, campaign, url, road }
+    }
+
+    /// What is left of it for another one.
+    pub(crate) async fn end(self) -> Postgres {
+        self.store.close().await;
+        self.postgres
+    }
+
+    pub(crate) fn way(&self) -> &Way {
+        self.road.way.as_ref().unwrap()
+    }
+
+    pub(crate) fn net(&self) -> &Net {
+        self.road.net.as_ref().unwrap()
+    }
+
+    /// The database as an operator has it.
+    pub(crate) fn url(&self) -> String {
+        self.postgres.url_of("trimtab", &self.database)
     }
 
     /// `trimtab` with these words as this host's worker has it. `place`: where its lock is.
     pub(crate) fn command(&self, words: &[&str], place: &str) -> Command {
         let mut command = self.host.command(words).unwrap();
-        command.env("TRIMTAB_STORE", self.way.url(&self.role)).env("STATE_DIRECTORY", self.host.path(place));
-        command
+        command.env("TRIMTAB_STORE", &self.url).env("STATE_DIRECTORY", self.host.path(place));
+        match &self.road.net {
+            Some(net) => net.beside_the_worker(&command),
+            None => command,
+        }
     }
 
     /// A worker, whose lock and log are at `place`.
@@ -74,7 +128,7 @@ impl Fleet {
         WorkerProcess::start(command, &self.log(place)).unwrap()
     }
 
-    pub(crate) fn log(&self, place: &str) -> std::path::PathBuf {
+    pub(crate) fn log(&self, place: &str) -> PathBuf {
         self.host.path(&format!("{place}.log"))
     }
 
@@ -104,6 +158,14 @@ impl Fleet {
         }
     }
 
+    /// Waits until the store has taken back all that ran. It does so with the next change that anybody makes.
+    pub(crate) async fn until_expired(&self) {
+        while self.until(|_| true).await.summary.running > 0 {
+            self.store.order(self.campaign, &Order::Resume, "test").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn all_said(&self) -> String {
         let places = std::fs::read_dir(self.host.path("")).unwrap().flatten().map(|entry| entry.path());
         let logs = places.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
@@ -124,4 +186,8 @@ impl Fleet {
     pub(crate) fn done(status: &Status) -> u32 {
         status.summary.done.values().sum()
     }
+}
+
+fn guests(vms: u32, keepalive: Duration) -> Rig {
+    Rig::attentive(vms, PAUSE, keepalive).unwrap()
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
-use nix::sys::signal::Signal;
 use trimtab_controller::campaign::store::{NewCampaign, Order, Store};
 use trimtab_tests::{
     faketime::{Clock, WithClock},
@@ -28,36 +27,6 @@ async fn killed_at_any_moment() {
     let _worker = fleet.worker("a");
     fleet.check().await;
     assert!(fleet.said("a").contains("another worker stands for this host"), "{}", fleet.said("a"));
-}
-
-/// Another one takes its place meanwhile, as where two machines have one machine id: a lock file keeps nobody away there.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stopped_for_longer_than_its_lease() {
-    let fleet = Fleet::of(20).await;
-    let (mut stopped, mut other) = (("a", fleet.worker("a")), ("b", fleet.worker("b")));
-    fleet.until_so("one of them begins", || fleet.host.trimming() > 2).await;
-    if fleet.said("b").contains("begins") {
-        (stopped, other) = (other, stopped);
-    }
-    let mut dice = Dice::new(std::process::id().into());
-    for _ in 0..3 {
-        let begun = |place: &str| fleet.said(place).matches(": begins").count();
-        let (mine, before) = (begun(stopped.0), begun(other.0));
-        let goes = || begun(stopped.0) > mine || fleet.host.trimming() > 0;
-        fleet.until_so("it is at it", goes).await;
-        tokio::time::sleep(Duration::from_millis(dice.roll(1000))).await;
-        stopped.1.signal(Signal::SIGSTOP).unwrap();
-        let all_over = |status: &trimtab_controller::campaign::account::Status| status.summary.waiting == 0;
-        if fleet.until(|status| all_over(status) || begun(other.0) > before).await.summary.waiting == 0 {
-            stopped.1.signal(Signal::SIGCONT).unwrap();
-            break;
-        }
-        stopped.1.signal(Signal::SIGCONT).unwrap();
-        let refused = "another worker stands for this host";
-        fleet.until_so("it is told", || fleet.said(stopped.0).contains(refused)).await;
-        (stopped, other) = (other, stopped);
-    }
-    fleet.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
