@@ -9,9 +9,6 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{netns::Net, programs};
 
-/// What is there at first.
-const DATABASE: &str = "postgres";
-
 /// A server.
 #[derive(Debug)]
 pub struct Postgres {
@@ -52,12 +49,7 @@ impl Postgres {
 
     /// Its database as this role; `trimtab` is the superuser. Every role is let in without a password.
     pub fn url(&self, role: &str) -> String {
-        self.url_of(role, DATABASE)
-    }
-
-    /// One of its databases as this role.
-    pub fn url_of(&self, role: &str, database: &str) -> String {
-        format!("postgres://{role}@localhost/{database}?host={}&sslmode=disable", self.folder.display())
+        format!("postgres://{role}@localhost/postgres?host={}&sslmode=disable", self.folder.display())
     }
 
     /// The socket that it listens on.
@@ -103,31 +95,23 @@ impl Postgres {
     /// # Errors
     /// It is refused.
     pub fn query(&self, sql: &str) -> Result<String> {
-        self.query_of(DATABASE, sql)
-    }
-
-    /// The same of one of its databases.
-    ///
-    /// # Errors
-    /// It is refused.
-    pub fn query_of(&self, database: &str, sql: &str) -> Result<String> {
-        let output = self.psql(database).args(["-c", sql]).output().context("cannot run psql")?;
+        let output = self.psql().args(["-c", sql]).output().context("cannot run psql")?;
         ensure!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
-    fn psql(&self, database: &str) -> Command {
+    fn psql(&self) -> Command {
         let mut psql = Command::new("psql");
-        psql.args(["--no-psqlrc", "-Atq", "-U", "trimtab", "-d", database, "-h"]).arg(&self.folder);
+        psql.args(["--no-psqlrc", "-Atq", "-U", "trimtab", "-d", "postgres", "-h"]).arg(&self.folder);
         psql
     }
 
-    /// Takes the lock of the store in this database: each change of a worker's waits for it, inside of its transaction.
+    /// Takes the store's lock: each change of a worker's waits for it, inside of its transaction.
     ///
     /// # Errors
     /// There is no store.
-    pub fn lock(&self, database: &str) -> Result<Locked> {
-        let mut psql = self.psql(database);
+    pub fn lock(&self) -> Result<Locked> {
+        let mut psql = self.psql();
         psql.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut locked = Locked(psql.spawn().context("cannot run psql")?);
         let order = locked.0.stdin.as_mut().context("no stdin")?;
@@ -138,14 +122,14 @@ impl Postgres {
         Ok(locked)
     }
 
-    /// Whether a call of this function waits for that lock in this database.
+    /// Whether a call of this function waits for that lock.
     ///
     /// # Errors
     /// The database does not answer.
-    pub fn waits(&self, database: &str, function: &str) -> Result<bool> {
+    pub fn waits(&self, function: &str) -> Result<bool> {
         let many = self.query(&format!(
             "SELECT count(*) FROM pg_stat_activity \
-             WHERE datname = '{database}' AND wait_event_type = 'Lock' AND query ~ '\\m{function}\\('"
+             WHERE wait_event_type = 'Lock' AND query ~ '\\m{function}\\('"
         ))?;
         Ok(many != "0")
     }

@@ -77,8 +77,8 @@ impl Way {
     }
 
     /// The database's URL over it.
-    pub fn url(&self, role: &str, database: &str) -> String {
-        format!("postgres://{role}@{}/{database}?sslmode=disable", self.address)
+    pub fn url(&self, role: &str) -> String {
+        format!("postgres://{role}@{}/postgres?sslmode=disable", self.address)
     }
 
     /// Holds the next call of this function up, whoever makes it.

@@ -48,7 +48,7 @@ async fn an_abort_meanwhile_ends_when_nothing_trims_any_more() {
     fleet.net().cut(Cut::Both).unwrap();
     let running = usize::try_from(fleet.until(|_| true).await.summary.running).unwrap();
     let mut command = fleet.host.command(&["campaign", "abort"]).unwrap();
-    command.env("TRIMTAB_STORE", fleet.url());
+    command.env("TRIMTAB_STORE", fleet.postgres.url("trimtab"));
     let ended = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert!(String::from_utf8_lossy(&ended.stdout).contains(": aborted, "), "{ended:?}");

@@ -25,13 +25,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// An agent takes a caller for gone that is silent for so long: before its lease is over.
 const KEEPALIVE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(240);
-/// What a server has at first.
-const DATABASE: &str = "postgres";
 
 pub(crate) struct Fleet {
     pub(crate) host: Rig,
     pub(crate) postgres: Postgres,
-    pub(crate) database: String,
     pub(crate) store: PgStore,
     pub(crate) campaign: i64,
     /// What its workers log in to.
@@ -50,7 +47,7 @@ impl Fleet {
     /// So many guests, and a campaign of all of them.
     pub(crate) async fn of(vms: u32) -> Self {
         let postgres = block_in_place(Postgres::start).unwrap();
-        Self::with(guests(vms, KEEPALIVE), postgres, DATABASE, Road::default()).await
+        Self::with(guests(vms, KEEPALIVE), postgres, Road::default()).await
     }
 
     /// The worker and the database have a network between them. Guests do not notice for a long time that their caller is
@@ -58,36 +55,36 @@ impl Fleet {
     pub(crate) async fn apart(vms: u32) -> Self {
         let net = Net::new().unwrap();
         let postgres = block_in_place(|| Postgres::start_at(&net)).unwrap();
-        Self::with(guests(vms, PATIENCE), postgres, DATABASE, Road { way: None, net: Some(net) }).await
+        Self::with(guests(vms, PATIENCE), postgres, Road { way: None, net: Some(net) }).await
     }
 
-    /// A fleet in a new database of this server, whose calls can be held up; over a network, if it is to have one.
-    pub(crate) async fn held_up(vms: u32, postgres: Postgres, database: &str, net: Option<Net>) -> Self {
-        postgres.query(&format!("CREATE DATABASE {database}")).unwrap();
+    /// One with a new store on this server, whose calls can be held up; over a network, if it is to have one.
+    pub(crate) async fn held_up(vms: u32, postgres: Postgres, net: Option<Net>) -> Self {
+        postgres.query("SET client_min_messages = error; DROP SCHEMA IF EXISTS trimtab CASCADE").unwrap();
         let way = match &net {
             Some(net) => Way::over(net.listen().unwrap(), &postgres),
             None => Way::to(&postgres),
         };
         let keepalive = if net.is_some() { PATIENCE } else { KEEPALIVE };
         let road = Road { way: Some(way.unwrap()), net };
-        Self::with(guests(vms, keepalive), postgres, database, road).await
+        Self::with(guests(vms, keepalive), postgres, road).await
     }
 
-    async fn with(host: Rig, postgres: Postgres, database: &str, road: Road) -> Self {
-        let operator = postgres.url_of("trimtab", database);
+    async fn with(host: Rig, postgres: Postgres, road: Road) -> Self {
+        let operator = postgres.url("trimtab");
         init(&operator, Terms { lease: LEASE }).await.unwrap();
         let role = format!("trimtab-{}", host::id());
         grant(&operator, &host::id(), &role).await.unwrap();
         let store = PgStore::open(&operator).await.unwrap();
         let campaign = store.apply(&host.campaign()).await.unwrap();
         let url = match &road {
-            Road { way: Some(way), .. } => way.url(&role, database),
+            Road { way: Some(way), .. } => way.url(&role),
             Road { net: Some(net), .. } => {
-                format!("postgres://{role}@{}/{database}?sslmode=disable", net.address())
+                format!("postgres://{role}@{}/postgres?sslmode=disable", net.address())
             }
-            Road { .. } => postgres.url_of(&role, database),
+            Road { .. } => postgres.url(&role),
         };
-        Self { host, postgres, database: database.to_owned(), store, campaign, url, road }
+        Self { host, postgres, store, campaign, url, road }
     }
 
     /// What is left of it for another one.
@@ -102,11 +99,6 @@ impl Fleet {
 
     pub(crate) fn net(&self) -> &Net {
         self.road.net.as_ref().unwrap()
-    }
-
-    /// The database as an operator has it.
-    pub(crate) fn url(&self) -> String {
-        self.postgres.url_of("trimtab", &self.database)
     }
 
     /// `trimtab` with these words as this host's worker has it. `place`: where its lock is.
@@ -145,7 +137,7 @@ impl Fleet {
                 Ok(status) if fits(&status) => return status,
                 _ => assert!(began.elapsed() < PATIENCE, "{status:?}\n{}", self.all_said()),
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -154,7 +146,7 @@ impl Fleet {
         let began = Instant::now();
         while !holds() {
             assert!(began.elapsed() < PATIENCE, "{what}\n{}", self.all_said());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

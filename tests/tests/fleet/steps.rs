@@ -99,9 +99,9 @@ impl Step {
         }
         fleet.until_so(&format!("{self} is reached"), || held.is_reached()).await;
         let IsHeard(function) = self.0 else { return (worker, Box::new(held)) };
-        let locked = fleet.postgres.lock(&fleet.database).unwrap();
+        let locked = fleet.postgres.lock().unwrap();
         held.let_go();
-        let waits = || fleet.postgres.waits(&fleet.database, function).unwrap();
+        let waits = || fleet.postgres.waits(function).unwrap();
         fleet.until_so(&format!("{self} is reached"), waits).await;
         (worker, Box::new(locked))
     }
