@@ -9,7 +9,7 @@ use trimtab_controller::{
     campaign::{
         account::{Event, RunRow, Status, Summary, VmRow},
         run::{Baseline, Claimed, Counted, Instruction, Later, RunResult},
-        store::{Active, Claim, Claimant, NewCampaign, Order, Store},
+        store::{Active, Claim, Claimant, Latest, NewCampaign, Order, Store},
     },
     model::trouble::{Kind, Trouble},
 };
@@ -90,8 +90,8 @@ impl<S: Store + 'static> Store for Frozen<S> {
         self.call(move |store| async move { store.heartbeat(&by, held.as_deref(), &stages).await }).await
     }
 
-    async fn newest(&self) -> Result<i64, Trouble> {
-        self.call(|store| async move { store.newest().await }).await
+    async fn latest(&self) -> Result<Latest, Trouble> {
+        self.call(|store| async move { store.latest().await }).await
     }
 
     async fn finish(&self, claimed: &Claimed, result: &RunResult) -> Result<Counted, Trouble> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Active, Claim, Claimant, NewCampaign, Order, Store, at::At, postgres::PgStore, sqlite::SqliteStore,
+    Active, Claim, Claimant, Latest, NewCampaign, Order, Store, at::At, postgres::PgStore,
+    sqlite::SqliteStore,
 };
 use crate::{
     campaign::{
@@ -122,8 +123,8 @@ impl Store for AnyStore {
         of!(self, store => store.heartbeat(by, held, stages).await)
     }
 
-    async fn newest(&self) -> Result<i64, Trouble> {
-        of!(self, store => store.newest().await)
+    async fn latest(&self) -> Result<Latest, Trouble> {
+        of!(self, store => store.latest().await)
     }
 
     async fn finish(&self, claimed: &Claimed, result: &RunResult) -> Result<Counted, Trouble> {

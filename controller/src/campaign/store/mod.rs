@@ -50,13 +50,24 @@ pub struct Claimant {
     pub worker: String,
 }
 
-/// A campaign that admits.
+/// Whether there is something to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Latest {
+    /// Another number after each order, each new campaign, each claim and each end: the newest line of the history.
+    pub newest: i64,
+    /// How many workers look at this store.
+    pub workers: u32,
+}
+
+/// A campaign of which a worker has something to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Active {
     /// The store's number.
     pub campaign: i64,
-    /// A run of the host waits.
+    /// It admits, and a run of the host waits.
     pub has_waiting: bool,
+    /// What runs is to be cancelled, and a run of the host does.
+    pub cancels: bool,
     /// The gates that must be open, by name.
     pub gates: Vec<String>,
 }
@@ -96,7 +107,8 @@ pub trait Store: Send + Sync {
     fn apply(&self, campaign: &NewCampaign) -> impl Future<Output = Result<i64, Trouble>> + Send;
     /// All campaigns, newest first.
     fn list(&self) -> impl Future<Output = Result<Vec<Summary>, Trouble>> + Send;
-    /// The campaigns that admit and have runs of this host, oldest first. Costs the same however many have been.
+    /// The campaigns that admit, and of which a run of this host waits or runs, and those that want one cancelled which it
+    /// has; oldest first. Costs the same however many have been.
     fn active(&self, by: &Claimant) -> impl Future<Output = Result<Vec<Active>, Trouble>> + Send;
     /// One campaign now.
     fn status(&self, campaign: i64) -> impl Future<Output = Result<Status, Trouble>> + Send;
@@ -130,9 +142,8 @@ pub trait Store: Send + Sync {
         held: Option<&str>,
         stages: &[(i64, u64, String)],
     ) -> impl Future<Output = Result<Vec<(i64, Instruction)>, Trouble>> + Send;
-    /// A number that is another one after each order, each new campaign and each end: the newest line of the history. It
-    /// costs next to nothing, so a worker asks for it every second.
-    fn newest(&self) -> impl Future<Output = Result<i64, Trouble>> + Send;
+    /// Costs next to nothing, so workers ask for it all the time.
+    fn latest(&self) -> impl Future<Output = Result<Latest, Trouble>> + Send;
     /// The run's end.
     fn finish(
         &self,

@@ -6,11 +6,11 @@ use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
-    Worker,
+    Settings, Worker,
     gates::{Answer, Gates},
     hand::Hand,
     lease::{Lease, Moment},
@@ -24,10 +24,13 @@ use super::{
 use crate::{
     campaign::{
         run::{Claimed, Counted},
-        store::{Active, Claim, Store},
+        store::{Active, Claim, Latest, Store},
     },
     model::trouble::Kind,
 };
+
+/// Of a second, for each look of any worker: a hundred a second are what a database answers in passing.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A closed gate is asked again after this; so is a store that did not answer.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -50,8 +53,8 @@ pub(super) struct Shift<'a, S, V> {
     gates: Gates,
     hand: Arc<Hand>,
     tasks: JoinSet<()>,
-    /// The newest line of the history that it has acted on.
-    seen: Option<i64>,
+    /// What the last look found. All that it tells of was acted on.
+    seen: Option<Latest>,
     /// When to claim again at the latest.
     next: Option<Instant>,
     /// Of the store that knows all that it was told.
@@ -104,7 +107,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
 
     /// Says whether it was told to leave, and not at its end.
     async fn until_it_leaves(&mut self, leave: &mut watch::Receiver<bool>) -> bool {
-        let mut look = ticks(self.worker.settings.look);
+        let mut look = after(self.worker.settings.look);
         let mut found = self.admit(leave).await;
         self.hand.beat.notify_one();
         while found == Found::Work || !self.tasks.is_empty() {
@@ -118,10 +121,12 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                     self.over(ended);
                     found = self.admit(leave).await;
                 }
-                _ = look.tick() => if self.is_news().await {
-                    self.hand.beat.notify_one();
-                    found = self.admit(leave).await;
-                },
+                () = reached(look) => {
+                    if self.is_news().await {
+                        found = self.admit(leave).await;
+                    }
+                    look = after(self.look_every());
+                }
                 () = self.gates.answered() => found = self.admit(leave).await,
                 () = reached(next) => found = self.admit(leave).await,
             }
@@ -161,6 +166,9 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
             return Found::Work;
         };
         active.retain(|one| self.only.is_none_or(|only| one.campaign == only));
+        if active.iter().any(|one| one.cancels) {
+            self.hand.beat.notify_one();
+        }
         let found = if self.only.is_some() && active.is_empty() { Found::NoMore } else { Found::Work };
         let mut held = None;
         for Active { campaign, gates, .. } in active.into_iter().filter(|one| one.has_waiting) {
@@ -201,10 +209,6 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
             }
         }
         self.hold(held.as_deref());
-        // What was written meanwhile, by this worker too, was acted on.
-        if let Ok(newest) = self.persist.read(worker.store.newest()).await {
-            self.seen = Some(newest);
-        }
         found
     }
 
@@ -230,12 +234,18 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         self.hand.over(ended.map_or_else(|error| error.id(), |(task, ())| task));
     }
 
-    /// Whether somebody has ordered or applied anything since.
+    /// Whether anything was ordered, applied or ended since the last look, by this worker too.
     async fn is_news(&mut self) -> bool {
-        match self.persist.read(self.worker.store.newest()).await {
-            Ok(newest) => self.tell_again().await || self.seen != Some(newest),
-            Err(_) => false,
-        }
+        let Ok(latest) = self.persist.read(self.worker.store.latest()).await else { return false };
+        let is_other = self.seen.replace(latest).is_none_or(|seen| seen.newest != latest.newest);
+        self.tell_again().await || is_other
+    }
+
+    /// The more workers there are, the less often each looks; at least as often as its heart beats.
+    fn look_every(&self) -> Duration {
+        let Settings { look, heartbeat, .. } = self.worker.settings;
+        let workers = self.seen.map_or(1, |seen| seen.workers);
+        LOOK.saturating_mul(workers).min(self.hand.lease.heartbeat(heartbeat)).max(look)
     }
 
     /// Where the store may have been put back to an earlier state, it is told once more what it took from this worker, the
@@ -287,11 +297,8 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
     }
 }
 
-fn ticks(every: Duration) -> tokio::time::Interval {
-    let first = Instant::now().checked_add(every).unwrap_or_else(Instant::now);
-    let mut ticks = interval_at(first, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
+fn after(wait: Duration) -> Option<Instant> {
+    Instant::now().checked_add(wait)
 }
 
 /// Ends when it is to leave; never, when who may say so has gone.

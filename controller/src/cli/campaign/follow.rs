@@ -35,7 +35,7 @@ pub(super) async fn follow<S: Store>(
     loop {
         let status = store.status(campaign).await?;
         if view.shows_history() {
-            let now = store.newest().await?;
+            let now = store.latest().await?.newest;
             if newest.replace(now) != Some(now) {
                 view.events(&store.events(campaign).await?, &status);
             }

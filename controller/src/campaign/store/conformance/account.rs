@@ -147,12 +147,12 @@ pub(crate) async fn what_waits_for_what(store: &impl Store, clock: &TestClock) {
     assert_eq!(waits, [(Wait::Worker, 4)], "it has said nothing for a minute");
 }
 
-pub(crate) async fn newest_moves(store: &impl Store, _: &TestClock) {
-    let mut last = store.newest().await.unwrap();
+pub(crate) async fn latest_moves(store: &impl Store, _: &TestClock) {
+    let mut last = store.latest().await.unwrap().newest;
     assert_eq!(last, 0);
     let id = store.apply(&campaign(2, loose())).await.unwrap();
     let mut moved = async |what: &str| {
-        let now = store.newest().await.unwrap();
+        let now = store.latest().await.unwrap().newest;
         assert!(now > last, "{what}");
         last = now;
     };

@@ -169,7 +169,7 @@ macro_rules! conformance {
     ($rig:ty) => {
         conformance!(@ $rig,
             account { keeps_what_was_applied, refuses_nonsense, sums_and_history, vms_outlive_campaigns, a_uuid_is_one_vm,
-                what_waits_for_what, newest_moves, an_unknown_campaign },
+                what_waits_for_what, latest_moves, an_unknown_campaign },
             takes { best_first, each_once, fences_rise, only_of_its_host, recover_keeps_what_is_needed,
                 baseline_and_heartbeat },
             ends { counted_once, whatever_a_guest_says, fenced_is_never_counted, turns_add_up, a_lost_result_keeps_its_id,
@@ -178,7 +178,7 @@ macro_rules! conformance {
                 a_vm_on_several, first_trims_one_by_one, a_vm_runs_once },
             stops { ramp_waits_for_verdicts, budget_stops, strict_holds_back, streak_stops, harm_stops_and_cancels,
                 a_stop_is_counted_anew, ends_in_time_do_not_matter },
-            orders { pause_and_resume, only_what_admits_is_active, abort_waits_for_what_runs, abort_in_every_state, later_while_aborting,
+            orders { pause_and_resume, what_admits_or_cancels_is_active, abort_waits_for_what_runs, abort_in_every_state, later_while_aborting,
                 recover_while_aborting, done_at_the_end },
             windows { only_inside, expected_must_fit, after_the_last_it_stops, clock_jumps },
         );

@@ -32,7 +32,7 @@ pub(crate) async fn pause_and_resume(store: &impl Store, _: &TestClock) {
     );
 }
 
-pub(crate) async fn only_what_admits_is_active(store: &impl Store, _: &TestClock) {
+pub(crate) async fn what_admits_or_cancels_is_active(store: &impl Store, _: &TestClock) {
     let over = store.apply(&campaign(1, loose())).await.unwrap();
     order(store, over, Order::Abort).await;
     let paused = store.apply(&campaign(1, loose())).await.unwrap();
@@ -42,15 +42,21 @@ pub(crate) async fn only_what_admits_is_active(store: &impl Store, _: &TestClock
     let waits = store.apply(&campaign(1, loose())).await.unwrap();
     let gated = Limits { gates: vec!["ceph".into()], ..loose() };
     let gated = store.apply(&campaign(1, gated)).await.unwrap();
-    let active = |campaign, has_waiting, gates| Active { campaign, has_waiting, gates };
+    let aborting = store.apply(&campaign(2, loose())).await.unwrap();
+    let last = take(store, aborting).await;
+    order(store, aborting, Order::Abort).await;
+    let active = |campaign, has_waiting, gates| Active { campaign, has_waiting, cancels: false, gates };
     assert_eq!(
         store.active(&worker()).await.unwrap(),
         [
             active(all_run, false, vec![]),
             active(waits, true, vec![]),
-            active(gated, true, vec!["ceph".into()])
+            active(gated, true, vec!["ceph".into()]),
+            Active { cancels: true, ..active(aborting, false, vec![]) },
         ]
     );
+    store.finish(&last, &result(Class::Aborted, 0)).await.unwrap();
+    assert!(store.active(&worker()).await.unwrap().iter().all(|one| one.campaign != aborting), "it is over");
     let elsewhere = Claimant { host: "other".into(), ..worker() };
     assert_eq!(store.active(&elsewhere).await.unwrap(), [], "it has no run there");
 }

@@ -12,7 +12,7 @@ use crate::model::trouble::{Kind, Trouble};
 /// What a worker calls.
 const FUNCTIONS: [&str; 12] = [
     "active(TEXT)",
-    "newest()",
+    "latest()",
     "mine(TEXT)",
     "terms()",
     "claim(BIGINT, TEXT, TEXT, TEXT)",

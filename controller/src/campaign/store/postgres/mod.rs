@@ -50,7 +50,7 @@ use uuid::Uuid;
 
 use self::{fault::Fault, ways::Ways};
 use super::{
-    Active, Claim, Claimant, NewCampaign, Order, Store,
+    Active, Claim, Claimant, Latest, NewCampaign, Order, Store,
     fleet::{Fleet, News, PublishedHost},
 };
 use crate::{
@@ -230,8 +230,13 @@ impl Store for PgStore {
         self.look(async |db, _| read::vms(db).await).await
     }
 
-    async fn newest(&self) -> Result<i64, Trouble> {
-        self.call(async |db| Ok(sqlx::query_scalar("SELECT newest()").fetch_one(db).await?)).await
+    async fn latest(&self) -> Result<Latest, Trouble> {
+        self.call(async |db| {
+            let (newest, workers): (i64, i64) =
+                sqlx::query_as("SELECT newest, workers FROM latest()").fetch_one(db).await?;
+            Ok(Latest { newest, workers: u32::try_from(workers).unwrap_or(u32::MAX) })
+        })
+        .await
     }
 
     async fn order(&self, campaign: i64, order: &Order, who: &str) -> Result<Summary, Trouble> {

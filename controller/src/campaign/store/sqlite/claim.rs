@@ -62,18 +62,20 @@ WHERE campaign = $1 AND host = $2 AND state = 'waiting' AND lane = $3
   AND +not_before <= $4 AND +vm NOT IN (SELECT vm FROM run WHERE state = 'running')
 ORDER BY position LIMIT 1";
 
-/// The campaigns that admit.
+/// The campaigns that admit runs of this host, or want those cancelled that it has.
 pub(super) async fn active(db: &mut SqliteConnection, by: &Claimant) -> Result<Vec<Active>, Fault> {
-    let rows: Vec<(i64, bool, String)> = sqlx::query_as(
-        "SELECT c.id, EXISTS (SELECT 1 FROM run r WHERE r.campaign = c.id AND r.host = $1 AND r.state = 'waiting'), \
-         c.limits FROM campaign c WHERE c.state = 'active' \
-         AND EXISTS (SELECT 1 FROM run r WHERE r.campaign = c.id AND r.host = $1) ORDER BY c.id",
+    let rows: Vec<(i64, bool, bool, String)> = sqlx::query_as(
+        "SELECT id, state = 'active' AND waits, cancels AND runs, limits FROM (SELECT c.id, c.state, c.cancels, \
+         EXISTS (SELECT 1 FROM run r WHERE r.campaign = c.id AND r.host = $1 AND r.state = 'waiting') AS waits, \
+         EXISTS (SELECT 1 FROM run r WHERE r.campaign = c.id AND r.host = $1 AND r.state = 'running') AS runs, \
+         c.limits FROM campaign c WHERE c.state = 'active' OR c.cancels) \
+         WHERE (state = 'active' AND (waits OR runs)) OR (cancels AND runs) ORDER BY id",
     )
     .bind(&by.host)
     .fetch_all(db)
     .await?;
-    let rows = rows.into_iter().map(|(campaign, has_waiting, limits)| {
-        Ok(Active { campaign, has_waiting, gates: parsed::<Limits>(&limits)?.gates })
+    let rows = rows.into_iter().map(|(campaign, has_waiting, cancels, limits)| {
+        Ok(Active { campaign, has_waiting, cancels, gates: parsed::<Limits>(&limits)?.gates })
     });
     rows.collect()
 }

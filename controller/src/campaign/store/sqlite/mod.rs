@@ -40,7 +40,7 @@ use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::Mutex;
 
 use self::fault::Fault;
-use super::{Active, Claim, Claimant, NewCampaign, Order, Store};
+use super::{Active, Claim, Claimant, Latest, NewCampaign, Order, Store};
 use crate::{
     campaign::{
         account::{Event, RunRow, Status, Summary, VmRow},
@@ -218,9 +218,12 @@ impl Store for SqliteStore {
         self.look(async |db, _| read::vms(db).await).await
     }
 
-    async fn newest(&self) -> Result<i64, Trouble> {
+    async fn latest(&self) -> Result<Latest, Trouble> {
         let newest = "SELECT coalesce(max(id), 0) FROM event";
-        self.look(async |db, _| Ok(sqlx::query_scalar(newest).fetch_one(db).await?)).await
+        self.look(async |db, _| {
+            Ok(Latest { newest: sqlx::query_scalar(newest).fetch_one(db).await?, workers: 1 })
+        })
+        .await
     }
 
     async fn order(&self, campaign: i64, order: &Order, who: &str) -> Result<Summary, Trouble> {

@@ -1,24 +1,29 @@
 -- What a host's role may call. Each acts for the host of who is logged in (session_user) and for its runs alone, whatever
--- it is told; each takes the store's lock first. `acting` raises for everybody else.
+-- it is told; what changes anything takes the store's lock first. `acting` raises for everybody else.
+--
+-- Where they read runs they go by an index, whatever the planner knows: of many runs that are over a few wait, and by the
+-- figures of an hour ago reading all looked cheaper. The price that marks a way as forbidden is no reason to compile it (jit).
 
--- The campaigns that admit, oldest first, whether a run of this host waits in each, and their gates.
-CREATE FUNCTION active(said TEXT) RETURNS TABLE (campaign BIGINT, has_waiting BOOLEAN, gates TEXT)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+-- The campaigns that admit runs of this host, or want those cancelled that it has; oldest first.
+CREATE FUNCTION active(said TEXT)
+RETURNS TABLE (campaign BIGINT, has_waiting BOOLEAN, cancels BOOLEAN, gates TEXT)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     its TEXT := acting(said);
 BEGIN
-    RETURN QUERY SELECT c.id, EXISTS (
+    RETURN QUERY SELECT c.id, c.state = 'active' AND w.has, c.cancels AND r.has, (c.limits::JSONB -> 'gates')::TEXT
+        FROM campaign c CROSS JOIN LATERAL (SELECT EXISTS (
             SELECT FROM run r WHERE r.campaign = c.id AND r.host = its AND r.state = 'waiting'
-        ), (c.limits::JSONB -> 'gates')::TEXT
-        FROM campaign c WHERE c.state = 'active' AND EXISTS (
-            SELECT FROM run r WHERE r.campaign = c.id AND r.host = its
-        ) ORDER BY c.id;
+        ) AS has) w CROSS JOIN LATERAL (SELECT EXISTS (
+            SELECT FROM run r WHERE r.campaign = c.id AND r.host = its AND r.state = 'running'
+        ) AS has) r
+        WHERE (c.state = 'active' AND (w.has OR r.has)) OR (c.cancels AND r.has) ORDER BY c.id;
 END $$;
 
--- The number of the newest line of the history.
-CREATE FUNCTION newest() RETURNS BIGINT
+-- The number of the newest line of the history, and how many workers there are that look for it.
+CREATE FUNCTION latest(OUT newest BIGINT, OUT workers BIGINT)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
-    SELECT coalesce(max(id), 0) FROM event
+    SELECT coalesce(max(e.id), 0), (SELECT count(*) FROM host h WHERE h.lease >= clock()) FROM event e
 $$;
 
 -- This host's part of each campaign that goes on or was over a day ago at most, for its metrics: JSON.
@@ -78,7 +83,8 @@ BEGIN
 END $$;
 
 -- Takes a claim on that this database has forgotten: it was put back to an earlier state, and the worker goes by what was
--- answered before. Such a claim has a fence that the run has not had yet, from a time when its campaign was there.
+-- answered before. Such a claim has a fence that the run has not had yet, from a time when its campaign was there. Where the
+-- run is another claim's of this host still, that one has since lost it.
 CREATE FUNCTION adopt(its_host TEXT, its BIGINT, its_fence BIGINT, now BIGINT) RETURNS VOID
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -88,7 +94,7 @@ BEGIN
         worker = (SELECT h.worker FROM host h WHERE h.id = its_host), wait = NULL, wait_text = NULL, nonce = NULL,
         lease = now + (SELECT s.lease FROM store s)
     FROM campaign c
-    WHERE r.id = its AND r.host = its_host AND r.state = 'waiting' AND r.fence < its_fence AND c.id = r.campaign
+    WHERE r.id = its AND r.host = its_host AND r.state IN ('waiting', 'running') AND r.fence < its_fence AND c.id = r.campaign
         AND its_fence BETWEEN c.applied AND now + 3600000000
     RETURNING r.campaign INTO of;
     IF FOUND THEN
@@ -101,7 +107,7 @@ END $$;
 -- guest for a moment, and has its place back before another one gets it. `nonce` makes a claim whose answer was lost
 -- answerable: the same one gets the same run.
 CREATE FUNCTION claim(of BIGINT, said TEXT, process TEXT, mark TEXT) RETURNS claimed
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     its TEXT := acting(said);
     answer claimed;
@@ -110,6 +116,8 @@ DECLARE
     one RECORD;
     head RECORD;
     window_says RECORD;
+    there RECORD;
+    busy BIGINT[];
     best BIGINT;
     best_rank BIGINT[];
     is_empty BOOLEAN := TRUE;
@@ -154,6 +162,8 @@ BEGIN
         RETURN answer;
     END IF;
     stage := ramp_room(its_campaign);
+    there := taken(of);
+    SELECT coalesce(array_agg(r.vm), '{}') INTO busy FROM run r WHERE r.state = 'running';
     -- One step in the index run_waiting for each lane, and one for the head of each that has room.
     FOR one IN
         WITH RECURSIVE heads (lane) AS (
@@ -168,11 +178,11 @@ BEGIN
         FROM heads h WHERE h.lane IS NOT NULL
     LOOP
         CONTINUE WHEN NOT one.admitted AND stage = 0;
-        CONTINUE WHEN NOT has_room(of, one.datastores, one.first);
+        CONTINUE WHEN one.datastores && there.full_ones OR (one.first AND one.datastores && there.first_ones);
         SELECT r.id, r.position INTO head FROM run r
         WHERE r.campaign = of AND r.host = its AND r.state = 'waiting' AND r.lane = one.lane
             AND r.not_before <= answer.now
-            AND r.vm NOT IN (SELECT other.vm FROM run other WHERE other.state = 'running')
+            AND r.vm <> ALL (busy)
         ORDER BY r.position LIMIT 1;
         CONTINUE WHEN NOT FOUND;
         IF best_rank IS NULL OR ARRAY[(NOT one.admitted)::INT, head.position, head.id] < best_rank THEN
@@ -246,7 +256,7 @@ END $$;
 -- Says that this worker is there, and where each of its runs is; renews their leases.
 CREATE FUNCTION heartbeat(said TEXT, process TEXT, why TEXT, runs BIGINT[], fences BIGINT[], stages TEXT[])
 RETURNS TABLE (run BIGINT, answer TEXT)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     its_host TEXT := acting(said);
     now BIGINT := locked();
@@ -327,7 +337,7 @@ END $$;
 
 -- The run's end.
 CREATE FUNCTION finish(said_host TEXT, its BIGINT, its_fence BIGINT, done JSONB, said TEXT, result TEXT) RETURNS TEXT
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     its_host TEXT := acting(said_host);
     now BIGINT := locked();
@@ -346,7 +356,7 @@ CREATE FUNCTION later(
     said_host TEXT, its BIGINT, its_fence BIGINT, reason TEXT, words TEXT, after BIGINT, is_unknown BOOLEAN,
     done JSONB, said TEXT, result TEXT
 ) RETURNS TEXT
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     its_host TEXT := acting(said_host);
     now BIGINT := locked();
@@ -395,7 +405,7 @@ END $$;
 -- Takes back what a worker of this host had that is gone, and stands for the host from now on: how many runs that were.
 -- NULL and who it is, where another one was heard within its lease.
 CREATE FUNCTION recover(said TEXT, process TEXT, OUT runs BIGINT, OUT other TEXT)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     its_host TEXT := acting(said);
     now BIGINT := locked();

@@ -113,7 +113,7 @@ CREATE TABLE run (
 
 CREATE INDEX run_running ON run (host) WHERE state = 'running';
 CREATE INDEX run_waiting ON run (campaign, host, lane, position) WHERE state = 'waiting';
-CREATE INDEX run_until ON run (campaign, not_before) WHERE state = 'waiting';
+CREATE INDEX run_until ON run (campaign, host, not_before) WHERE state = 'waiting';
 CREATE INDEX run_admitted ON run (campaign, state) WHERE admitted;
 CREATE INDEX run_ended ON run (campaign, class, end_event) WHERE state = 'done';
 CREATE INDEX run_duration ON run (duration) WHERE class IN ('reclaimed', 'already_compact', 'held', 'not_measurable');
@@ -188,28 +188,20 @@ RETURNS BIGINT LANGUAGE sql VOLATILE AS $$
     INSERT INTO event (at, campaign, run, what, who, text, result) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id
 $$;
 
--- room.rs: whether one more run of the campaign has room on all of these datastores. The cap of another campaign binds
--- while it has something running there; of first trims ever each datastore takes one at a time.
-CREATE FUNCTION has_room(asks BIGINT, datastores TEXT[], first BOOLEAN) RETURNS BOOLEAN LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    one TEXT;
-    there BIGINT;
-    campaigns BIGINT[];
-    has_first BOOLEAN;
-    most BIGINT;
-BEGIN
-    FOREACH one IN ARRAY datastores LOOP
-        SELECT count(*), coalesce(array_agg(r.campaign), '{}'), coalesce(bool_or(r.is_first), FALSE)
-        INTO there, campaigns, has_first
-        FROM run r WHERE r.state = 'running' AND one = ANY (string_to_array(r.place, E'\n'));
-        SELECT min(c.at_once) INTO most FROM cap c
-        WHERE c.scope = 'datastore' AND c.name = one AND (c.campaign = asks OR c.campaign = ANY (campaigns));
-        IF there >= most OR (first AND has_first) THEN
-            RETURN FALSE;
-        END IF;
-    END LOOP;
-    RETURN TRUE;
-END $$;
+-- room.rs: the datastores that have no room for one more run of this campaign, and those on which a VM's first trim ever
+-- runs, of which each takes one at a time. The cap of another campaign binds while it has something running there.
+CREATE FUNCTION taken(asks BIGINT, OUT full_ones TEXT[], OUT first_ones TEXT[]) LANGUAGE sql STABLE AS $$
+    WITH there AS (
+        SELECT d.name, count(*) AS many, array_agg(DISTINCT r.campaign) AS campaigns, bool_or(r.is_first) AS has_first
+        FROM run r CROSS JOIN LATERAL unnest(string_to_array(r.place, E'\n')) AS d (name)
+        WHERE r.state = 'running' GROUP BY d.name
+    )
+    SELECT coalesce(array_agg(t.name) FILTER (WHERE t.many >= (
+            SELECT min(c.at_once) FROM cap c
+            WHERE c.scope = 'datastore' AND c.name = t.name AND (c.campaign = asks OR c.campaign = ANY (t.campaigns))
+        )), '{}'), coalesce(array_agg(t.name) FILTER (WHERE t.has_first), '{}')
+    FROM there t
+$$;
 
 -- Whether the campaign may have one more on this host at all.
 CREATE FUNCTION has_room_on_host(asks BIGINT, its TEXT) RETURNS BOOLEAN LANGUAGE plpgsql STABLE AS $$
@@ -255,6 +247,9 @@ DECLARE
     many BIGINT;
     unended BIGINT;
 BEGIN
+    IF jsonb_array_length(of.limits::JSONB -> 'ramp') = 0 THEN
+        RETURN NULL;
+    END IF;
     SELECT count(*), count(*) FILTER (WHERE r.state IN ('running', 'waiting')) INTO many, unended
     FROM run r WHERE r.campaign = of.id AND r.admitted;
     FOR stage IN SELECT jsonb_array_elements(of.limits::JSONB -> 'ramp') LOOP
@@ -337,7 +332,9 @@ CREATE FUNCTION close(of BIGINT, now BIGINT) RETURNS VOID LANGUAGE plpgsql VOLAT
 DECLARE
     word TEXT;
 BEGIN
-    IF EXISTS (SELECT FROM run r WHERE r.campaign = of AND r.state IN ('waiting', 'running')) THEN
+    -- By an index that has only those: the order asks for run_waiting, the count for run_running.
+    PERFORM FROM run r WHERE r.campaign = of AND r.state = 'waiting' ORDER BY r.host, r.lane, r.position LIMIT 1;
+    IF FOUND OR (SELECT count(*) FROM run r WHERE r.campaign = of AND r.state = 'running') > 0 THEN
         RETURN;
     END IF;
     UPDATE campaign SET state = CASE state WHEN 'aborting' THEN 'aborted' ELSE 'done' END, ended = now, cancels = FALSE

@@ -173,6 +173,28 @@ async fn a_claim_that_the_database_has_forgotten_is_its_workers_again() {
     assert_eq!((summary.freed_bytes, summary.waiting), (507, 0));
 }
 
+/// The copy is of a time when the run was a claim's that then lost it.
+#[tokio::test]
+async fn a_forgotten_claim_comes_before_the_one_that_it_replaced() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let id = store.apply(&campaign(1, loose())).await.unwrap();
+    store.recover(&worker()).await.unwrap();
+    clock.forward(Duration::from_secs(1));
+    let before = take(&store, id).await;
+    put_back(&store, "copy").await;
+    clock.forward(LEASE * 2);
+    let after = take(&store, id).await;
+    assert_eq!((after.run, after.fence > before.fence), (before.run, true));
+    assert_eq!(store.finish(&after, &result(Class::Reclaimed, 500)).await.unwrap(), Counted::Counted);
+    put_back(&store, "restore").await;
+    assert_eq!(store.status(id).await.unwrap().summary.running, 1, "it has the first claim's run");
+
+    assert_eq!(store.finish(&after, &result(Class::Reclaimed, 500)).await.unwrap(), Counted::Counted);
+    assert_eq!(store.finish(&before, &result(Class::Reclaimed, 3)).await.unwrap(), Counted::Fenced);
+    assert_eq!(store.status(id).await.unwrap().summary.freed_bytes, 500);
+}
+
 #[tokio::test]
 async fn a_fence_that_was_never_given_is_taken_for_nothing() {
     let clock = TestClock::new();
