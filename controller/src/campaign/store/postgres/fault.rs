@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::held::Holder;
 use crate::model::trouble::{Kind, Trouble};
 
 /// For a way on which nothing comes back.
@@ -18,6 +19,8 @@ pub(super) enum Fault {
     Damaged(String),
     /// No answer came in that time.
     Silent(Duration),
+    /// Nor will one, as long as somebody holds the store's lock.
+    Held(Holder),
     /// The server is another one, or was started since; what it may have lost comes first.
     StartedAnew,
     /// The store is of a newer trimtab.
@@ -27,6 +30,19 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Whether it was waited for something, and in vain.
+    pub(super) fn is_a_wait(&self) -> bool {
+        match self {
+            Self::Silent(_) => true,
+            // lock_not_available, query_canceled
+            Self::Sql(error) => {
+                let state = error.as_database_error().and_then(|told| told.code());
+                matches!(state.as_deref(), Some("55P03" | "57014"))
+            }
+            _ => false,
+        }
+    }
+
     /// For a person. `doing`: "open", "read", "write", "use", "set up".
     pub(super) fn trouble(self, shown: &str, doing: &str) -> Trouble {
         let store = |text: String, hint: &str| Trouble::new(Kind::Store, text).hint(hint);
@@ -51,6 +67,10 @@ impl Fault {
                 ),
                 REACH,
             ),
+            Self::Held(holder) => {
+                let (what, hint) = holder.told();
+                store(format!("{shown}: cannot {doing} the store of campaigns: {what}"), &hint)
+            }
             Self::StartedAnew => store(
                 format!("{shown}: the database was started anew"),
                 "it is told first what it may have lost",
@@ -72,6 +92,7 @@ fn by_state(shown: &str, doing: &str, error: &sqlx::Error) -> Trouble {
         Some("TT003") => {
             (Kind::Store, "of one host at most 5000 VMs are kept, of 64 KiB each, and 32 MiB in all")
         }
+        Some("TT006") => (Kind::Internal, "nothing of it was kept; is that role's password in other hands?"),
         Some("TT005") => (
             Kind::Store,
             "nothing was changed; give this host the trimtab that the store was brought up to date with",
@@ -93,6 +114,7 @@ fn by_state(shown: &str, doing: &str, error: &sqlx::Error) -> Trouble {
         Some("57P01" | "57P02" | "57P03" | "53300") => {
             (Kind::Store, "the database is being started or stopped, or has no room for one more; try again")
         }
+        Some("55P03") => (Kind::Store, "somebody else changes it, and takes long; try again"),
         Some("57014") => (Kind::Store, "it took too long; see what else the database does"),
         Some(_) => (Kind::Store, "nothing was changed"),
         None if matches!(error, sqlx::Error::Tls(_)) => (

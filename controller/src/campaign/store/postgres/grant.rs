@@ -10,7 +10,7 @@ use super::{
 use crate::model::trouble::{Kind, Trouble};
 
 /// What a worker calls.
-const FUNCTIONS: [&str; 12] = [
+const FUNCTIONS: [&str; 13] = [
     "active(TEXT)",
     "latest()",
     "mine(TEXT)",
@@ -18,12 +18,16 @@ const FUNCTIONS: [&str; 12] = [
     "claim(BIGINT, TEXT, TEXT, TEXT)",
     "baseline(TEXT, BIGINT, BIGINT, TEXT)",
     "heartbeat(TEXT, TEXT, TEXT, BIGINT[], BIGINT[], TEXT[])",
-    "finish(TEXT, BIGINT, BIGINT, JSONB, TEXT, TEXT)",
-    "later(TEXT, BIGINT, BIGINT, TEXT, TEXT, BIGINT, BOOLEAN, JSONB, TEXT, TEXT)",
+    "finish(TEXT, BIGINT, BIGINT, TEXT)",
+    "later(TEXT, BIGINT, BIGINT, TEXT, TEXT, BIGINT, BOOLEAN, TEXT)",
     "recover(TEXT, TEXT)",
     "leave(TEXT, TEXT)",
+    "unblock()",
     "publish(TEXT, BIGINT, TEXT, TEXT[], TEXT[], BOOLEAN[], TEXT[], TEXT[])",
 ];
+
+/// Two for a worker, those of calls that it has given up, and one to look who holds it up.
+const CONNECTIONS: u32 = 16;
 
 /// Makes `role` stand for the host with this machine id, and for no other; makes the role where there is none, without a
 /// password. Says what it did, in lines.
@@ -40,27 +44,26 @@ async fn give(connection: &mut PgConnection, host: &str, role: &str) -> Result<V
     }
     let mut transaction = connection.begin().await?;
     let db = &mut *transaction;
-    let quoted: String = sqlx::query_scalar("SELECT quote_ident($1)").bind(role).fetch_one(&mut *db).await?;
+    let quoted = ident(db, role).await?;
     let mut said = Vec::new();
-    let known: Option<(bool, bool)> = sqlx::query_as(
-        "SELECT rolsuper, pg_has_role(oid, (SELECT nspowner FROM pg_namespace WHERE nspname = 'trimtab'), 'MEMBER') \
-         FROM pg_roles WHERE rolname = $1",
-    )
-    .bind(role)
-    .fetch_optional(&mut *db)
-    .await?;
-    match known {
+    match known(db, role).await? {
         // Who may do everything is kept from nothing by this.
-        Some((true, _) | (_, true)) => {
-            let text = format!(
-                "role {role} is an operator of this store, or a superuser: it would stand for every host"
-            );
+        Some(Known { more: Some(more), .. }) => {
+            let text = format!("role {role} {more}: it would stand for every host");
             return Err(refused(text, "give the host a role of its own"));
         }
-        Some(_) => said.push(format!("role {role} is there already")),
+        Some(Known { connections, .. }) => {
+            said.push(format!("role {role} is there already"));
+            if connections < 0 {
+                let limit = format!("ALTER ROLE {quoted} CONNECTION LIMIT {CONNECTIONS}");
+                said.push(attempt(db, limit).await?);
+            }
+        }
         None => {
-            run(db, format!("CREATE ROLE {quoted} LOGIN")).await?;
-            said.push(format!("created role {role}, without a password"));
+            run(db, format!("CREATE ROLE {quoted} LOGIN CONNECTION LIMIT {CONNECTIONS}")).await?;
+            said.push(format!(
+                "created role {role}, without a password, for at most {CONNECTIONS} connections"
+            ));
         }
     }
     let other: Option<String> =
@@ -84,9 +87,102 @@ async fn give(connection: &mut PgConnection, host: &str, role: &str) -> Result<V
     for function in FUNCTIONS {
         run(db, format!("GRANT EXECUTE ON FUNCTION trimtab.{function} TO {quoted}")).await?;
     }
+    said.extend(beside(db, role, &quoted).await?);
     transaction.commit().await?;
     said.push(format!("role {role} may work for host {host}, and for no other"));
     Ok(said)
+}
+
+/// What a role has that is there.
+#[derive(sqlx::FromRow)]
+struct Known {
+    /// Why it would not be kept to its host.
+    more: Option<String>,
+    /// How many it may have at a time; below 0: as many as there are.
+    connections: i32,
+}
+
+async fn known(db: &mut PgConnection, role: &str) -> Result<Option<Known>, Fault> {
+    // Below 16, who may make roles may make himself a member of any.
+    let known = sqlx::query_as(
+        "SELECT rolconnlimit AS connections, CASE \
+         WHEN rolsuper THEN 'is a superuser' \
+         WHEN pg_has_role(oid, (SELECT nspowner FROM pg_namespace WHERE nspname = 'trimtab'), 'MEMBER') \
+         THEN 'is an operator of this store' \
+         WHEN EXISTS (SELECT FROM pg_roles g WHERE pg_has_role(r.oid, g.oid, 'MEMBER') \
+         AND (g.rolsuper OR g.rolcreaterole OR g.rolreplication OR g.rolname ~ '^pg_')) \
+         THEN 'may make roles, replicate, or is a member of a role with rights over the server' END AS more \
+         FROM pg_roles r WHERE rolname = $1",
+    )
+    .bind(role)
+    .fetch_optional(db)
+    .await?;
+    Ok(known)
+}
+
+/// What a host's role needs beside its functions, and what everybody may in this database that it had better not.
+async fn beside(db: &mut PgConnection, role: &str, quoted: &str) -> Result<Vec<String>, Fault> {
+    let mut said = Vec::new();
+    let (owner, is_super, server, database): (String, bool, i32, String) = sqlx::query_as(
+        "SELECT o.rolname::TEXT, o.rolsuper, current_setting('server_version_num')::INT, current_database()::TEXT \
+         FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner WHERE n.nspname = 'trimtab'",
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    let (owner, database) = (ident(db, &owner).await?, ident(db, &database).await?);
+    // That takes the rights of the role whose session it is; a superuser has them.
+    if !is_super {
+        let only = if server >= 160_000 { " WITH INHERIT TRUE, SET FALSE" } else { "" };
+        let line = attempt(db, format!("GRANT {quoted} TO {owner}{only}")).await?;
+        said.push(format!("{line}, so that the store ends its session where it holds up all others"));
+    }
+    let (may_connect, may_create, may_fill): (bool, bool, bool) = sqlx::query_as(
+        "SELECT has_database_privilege($1, current_database(), 'CONNECT'), \
+         EXISTS (SELECT FROM pg_namespace WHERE nspname = 'public' AND has_schema_privilege($1, oid, 'CREATE')), \
+         has_database_privilege($1, current_database(), 'TEMPORARY')",
+    )
+    .bind(role)
+    .fetch_one(&mut *db)
+    .await?;
+    if !may_connect {
+        said.push(attempt(db, format!("GRANT CONNECT ON DATABASE {database} TO {quoted}")).await?);
+    }
+    if may_create {
+        said.push(
+            "everybody may create in schema public here: REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+                .to_owned(),
+        );
+    }
+    if may_fill {
+        said.push(format!(
+            "everybody may make temporary tables here: REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC"
+        ));
+    }
+    Ok(said)
+}
+
+/// Does what this role may not have the right to; then somebody else is to.
+async fn attempt(db: &mut PgConnection, statement: String) -> Result<String, Fault> {
+    let mut inner = db.begin().await?;
+    match run(&mut inner, statement.clone()).await {
+        Ok(()) => {
+            inner.commit().await?;
+            Ok(statement)
+        }
+        Err(Fault::Sql(error)) if is_no_right(&error) => {
+            inner.rollback().await?;
+            Ok(format!("for a superuser to do: {statement}"))
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+fn is_no_right(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|told| told.code()).as_deref() == Some("42501")
+}
+
+async fn ident(db: &mut PgConnection, name: &str) -> Result<String, Fault> {
+    Ok(sqlx::query_scalar("SELECT quote_ident($1)").bind(name).fetch_one(db).await?)
 }
 
 /// `statement` has nothing in it but this file's words and a name that the database has quoted.

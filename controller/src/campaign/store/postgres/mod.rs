@@ -15,7 +15,9 @@ mod apply;
 #[path = "../sql/close.rs"]
 mod close;
 mod fault;
+mod fit;
 mod grant;
+mod held;
 #[path = "../sql/look.rs"]
 mod look;
 mod names;
@@ -83,6 +85,8 @@ pub struct PgStore {
     clock: Option<Clock>,
     /// The epoch of the server that has been told again what another one may have lost.
     told: AtomicU64,
+    /// Somebody looks who holds the store's lock.
+    looks: tokio::sync::Mutex<()>,
 }
 
 impl PgStore {
@@ -104,7 +108,7 @@ impl PgStore {
         let lease = ways.call(LIMIT, async |db| open::lease(db).await).await;
         let lease = lease.map_err(|fault| fault.trouble(&shown, "open"))?;
         let told = AtomicU64::new(ways.epoch());
-        Ok(Self { ways, shown, lease, clock, told })
+        Ok(Self { ways, shown, lease, clock, told, looks: tokio::sync::Mutex::default() })
     }
 
     /// This host's part of each campaign that goes on or was over a day ago at most.
@@ -142,13 +146,17 @@ impl PgStore {
         let changed = self.ways.call(open::PATIENCE, async |db| {
             self.at_its_time(db).await?;
             let mut transaction = db.begin().await?;
+            // Longer than a worker: another operator's change may take that long.
+            let patience = "SELECT set_config('lock_timeout', '60s', TRUE)";
+            sqlx::query(patience).execute(&mut *transaction).await?;
             let now = sqlx::query_scalar("SELECT locked()").fetch_one(&mut *transaction).await?;
             // A transaction that is dropped is rolled back.
             let answer = change(&mut transaction, now).await?;
             transaction.commit().await?;
             Ok(answer)
         });
-        changed.await.map_err(|fault| fault.trouble(&self.shown, "write"))
+        let changed = held::watched(self, open::PATIENCE, changed).await;
+        changed.map_err(|fault| fault.trouble(&self.shown, "write"))
     }
 
     /// One look: what it reads is of one moment.
@@ -188,7 +196,8 @@ impl PgStore {
             self.at_its_time(db).await?;
             call(db).await
         });
-        called.await.map_err(|fault| fault.trouble(&self.shown, "use"))
+        let called = held::watched(self, self.limit(), called).await;
+        called.map_err(|fault| fault.trouble(&self.shown, "use"))
     }
 }
 

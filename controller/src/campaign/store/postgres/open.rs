@@ -10,13 +10,15 @@ use super::{
     ways::Ways,
     words::{micros, unsigned},
 };
-use crate::model::trouble::Trouble;
+use crate::model::trouble::{Kind, Trouble};
 
 /// Each version's changes, from the first on.
 const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("migrations/0001.sql"),
+    include_str!("migrations/0001-said.sql"),
     include_str!("migrations/0001-publish.sql"),
     include_str!("migrations/0001-worker.sql"),
+    include_str!("migrations/0001-held.sql"),
 ]];
 
 /// For all that setting up takes: longer than a statement may take there.
@@ -55,6 +57,8 @@ pub(super) fn options(url: &str) -> Result<(PgConnectOptions, String), Trouble> 
     let options = options.application_name("trimtab").options([
         ("search_path", "trimtab,pg_temp"),
         ("statement_timeout", "60s"),
+        // Whoever asked is gone by then; what waits for him is not to fill the server.
+        ("lock_timeout", "12s"),
         ("idle_in_transaction_session_timeout", "60s"),
         // `locked()` refuses another one than the store's.
         ("trimtab.version", &version().to_string()),
@@ -98,21 +102,35 @@ pub(super) async fn one_call(
 
 async fn set_up(connection: &mut PgConnection, terms: Option<Terms>) -> Result<Vec<String>, Fault> {
     let mut transaction = connection.begin().await?;
-    // One at a time; the number is this program's own.
-    sqlx::query("SELECT pg_advisory_xact_lock(874001)").execute(&mut *transaction).await?;
-    let has_schema: bool =
-        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'trimtab')")
-            .fetch_one(&mut *transaction)
-            .await?;
-    let found: i64 = match has_schema {
-        true => sqlx::query_scalar("SELECT version FROM store").fetch_one(&mut *transaction).await?,
-        false => 0,
+    let (encoding, mut owner) = looked(&mut transaction).await?;
+    if encoding != "UTF8" {
+        let text = format!("the database is in {encoding}: texts of guests are in UTF-8");
+        let hint = "createdb --encoding UTF8 --template template0 makes another one";
+        return Err(Fault::Told(Trouble::new(Kind::Usage, text).hint(hint)));
+    }
+    if owner.is_none() {
+        // One at a time; the number is this program's own. Where there is a store its row tells the order: whoever may
+        // connect may take this lock.
+        sqlx::query("SELECT pg_advisory_xact_lock(874001)").execute(&mut *transaction).await?;
+        owner = looked(&mut transaction).await?.1;
+    }
+    let found: i64 = match owner {
+        Some((_, true)) => {
+            sqlx::query_scalar("SELECT version FROM store FOR UPDATE").fetch_one(&mut *transaction).await?
+        }
+        // Nothing of theirs is read: it could be anything.
+        Some((owner, false)) => {
+            let text = format!("the schema trimtab is there, and is role {owner}'s");
+            let hint = "as an operator: a member of the role that owns it";
+            return Err(Fault::Told(Trouble::new(Kind::NoPermission, text).hint(hint)));
+        }
+        None => 0,
     };
     if found > version() {
         return Err(Fault::Newer(found));
     }
     let mut said = Vec::new();
-    if !has_schema {
+    if found == 0 {
         sqlx::query("CREATE SCHEMA trimtab").execute(&mut *transaction).await?;
         said.push("created the schema trimtab".to_owned());
     }
@@ -136,4 +154,15 @@ async fn set_up(connection: &mut PgConnection, terms: Option<Terms>) -> Result<V
     said.push(format!("a worker that is silent for {} s has lost its runs", lease.as_secs()));
     transaction.commit().await?;
     Ok(said)
+}
+
+/// The database's encoding; and whose the schema is, where there is one, and whether that is ours.
+async fn looked(db: &mut PgConnection) -> Result<(String, Option<(String, bool)>), Fault> {
+    let encoding =
+        sqlx::query_scalar("SELECT current_setting('server_encoding')").fetch_one(&mut *db).await?;
+    let owner = sqlx::query_as(
+        "SELECT pg_get_userbyid(nspowner)::TEXT, pg_has_role(nspowner, 'MEMBER') FROM pg_namespace \
+         WHERE nspname = 'trimtab'",
+    );
+    Ok((encoding, owner.fetch_optional(db).await?))
 }

@@ -6,10 +6,11 @@ use sqlx::{FromRow, PgConnection};
 
 use super::{
     fault::Fault,
-    words::{json, parsed, time},
+    fit,
+    words::{parsed, time},
 };
 use crate::campaign::{
-    seen::SeenVm,
+    seen::{Out, SeenVm},
     store::{
         Claimant,
         fleet::{Has, News, PublishedHost, PublishedVm},
@@ -20,12 +21,12 @@ pub(super) async fn publish(db: &mut PgConnection, by: &Claimant, news: &News) -
     let names: Vec<&str> = news.changed.iter().map(|vm| vm.name.as_str()).collect();
     let uuids: Vec<&str> = news.changed.iter().map(|vm| vm.uuid.as_deref().unwrap_or_default()).collect();
     let are_on: Vec<bool> = news.changed.iter().map(|vm| vm.is_on).collect();
-    let docs = news.changed.iter().map(|vm| vm.seen.as_ref().map(json).transpose());
+    let docs = news.changed.iter().map(|vm| vm.seen.as_ref().map(fit::document).transpose());
     let docs: Vec<Option<String>> = docs.collect::<Result<_, _>>()?;
     let revision = sqlx::query_scalar("SELECT publish($1, $2, $3, $4, $5, $6, $7, $8)")
         .bind(&by.host)
         .bind(news.since)
-        .bind(news.about.as_ref().map(json).transpose()?)
+        .bind(news.about.as_ref().map(fit::document).transpose()?)
         .bind(names)
         .bind(uuids)
         .bind(are_on)
@@ -84,13 +85,25 @@ pub(super) async fn published(db: &mut PgConnection, now: i64) -> Result<Vec<Pub
     hosts.collect()
 }
 
-/// How it was seen last, on or off as it is since.
+/// How it was seen last, on or off as it is since. Which VM that is, its row says: a host may have published any document
+/// with it.
 fn seen(line: &VmLine) -> Result<SeenVm, Fault> {
     let uuid = (!line.uuid.is_empty()).then(|| line.uuid.clone());
-    let unseen = |labels| SeenVm::not_looked_at(line.name.clone(), uuid, labels, line.is_on);
-    Ok(match line.seen.as_deref().map(parsed::<SeenVm>).transpose()? {
-        Some(seen) if seen.is_on == line.is_on => seen,
-        Some(seen) => SeenVm { disks: seen.disks, ..unseen(seen.labels) },
-        None => unseen(Vec::new()),
-    })
+    let unseen = |labels| SeenVm::not_looked_at(line.name.clone(), uuid.clone(), labels, line.is_on);
+    let Some(seen) = line.seen.as_deref().map(parsed::<SeenVm>).transpose()? else {
+        return Ok(unseen(Vec::new()));
+    };
+    if seen.is_on != line.is_on {
+        return Ok(SeenVm { disks: seen.disks, ..unseen(seen.labels) });
+    }
+    let out = seen.out.map(|out| Out { paste: paste(&line.name, out.paste.as_deref()), ..out });
+    Ok(SeenVm { name: line.name.clone(), uuid, out, ..seen })
+}
+
+/// A host's word is pasted by nobody: it stands for a command of ours, on a VM that it has.
+fn paste(name: &str, told: Option<&str>) -> Option<String> {
+    let told = told?;
+    let name = shlex::try_quote(name).ok().filter(|name| !name.contains(char::is_control))?;
+    let doctor = format!("trimtab doctor {name}");
+    Some(if told.ends_with(" --fix") { format!("{doctor} --fix") } else { doctor })
 }

@@ -1,9 +1,12 @@
 //! PostgreSQL against the suite: a real server, a database for each test.
 
+mod held;
+mod hostile;
 mod leases;
 mod publish;
 mod rights;
 mod server;
+mod words;
 
 use proptest::prelude::*;
 

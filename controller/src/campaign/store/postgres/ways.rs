@@ -87,6 +87,11 @@ impl Ways {
         Ok(Way { connection, ways: self, _room: room })
     }
 
+    /// For one beside them.
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
     /// Grows when another server answers than before, or the same one after a start: it may have lost what was committed
     /// last. Nothing but a new connection leads there.
     pub(super) fn epoch(&self) -> u64 {

@@ -1,23 +1,18 @@
 //! What a worker asks for, by the functions of `migrations/0001-worker.sql`.
 
-use serde::Serialize;
 use sqlx::{FromRow, PgConnection};
 
 use super::{
     fault::Fault,
-    words::{
-        count, datastores, figure, integer, json, micros, noun, parsed, said, signed, time, unsigned, until,
-    },
+    fit,
+    words::{count, datastores, integer, micros, noun, parsed, time, unsigned, until},
 };
 use crate::{
     campaign::{
         account::Figures,
-        run::{
-            Baseline, Claimed, Class, Counted, Did, DiskResult, Instruction, Later, RunResult, VmKey, Wait,
-        },
+        run::{Baseline, Claimed, Counted, Did, Instruction, Later, RunResult, VmKey, Wait},
         store::{Active, Claim, Claimant},
     },
-    layers::Layer,
     model::trouble::{Kind, Trouble},
 };
 
@@ -131,7 +126,7 @@ pub(super) async fn baseline(
         .bind(&claimed.vm.host)
         .bind(claimed.run)
         .bind(integer(claimed.fence))
-        .bind(json(baseline)?)
+        .bind(fit::document(baseline)?)
         .fetch_one(db)
         .await?;
     Ok(instruction(&word))
@@ -145,74 +140,18 @@ pub(super) async fn heartbeat(
 ) -> Result<Vec<(i64, Instruction)>, Fault> {
     let runs: Vec<i64> = stages.iter().map(|(run, ..)| *run).collect();
     let fences: Vec<i64> = stages.iter().map(|(_, fence, _)| integer(*fence)).collect();
-    let words: Vec<&str> = stages.iter().map(|(.., stage)| stage.as_str()).collect();
+    let words: Vec<String> = stages.iter().map(|(.., stage)| fit::line(stage)).collect();
     let answers: Vec<(i64, String)> =
         sqlx::query_as("SELECT run, answer FROM heartbeat($1, $2, $3, $4, $5, $6)")
             .bind(&by.host)
             .bind(&by.worker)
-            .bind(held)
+            .bind(held.map(fit::line))
             .bind(runs)
             .bind(fences)
             .bind(words)
             .fetch_all(db)
             .await?;
     Ok(answers.into_iter().map(|(run, word)| (run, instruction(&word))).collect())
-}
-
-/// What a function counts of a result; the whole of it is kept as it is.
-#[derive(Serialize)]
-struct Done<'a> {
-    class: Class,
-    layer: Option<Layer>,
-    text: Option<&'a str>,
-    freed: i64,
-    held: i64,
-    duration: i64,
-    disks: Vec<Part<'a>>,
-}
-
-#[derive(Serialize)]
-struct Part<'a> {
-    datastore: Option<&'a str>,
-    freed: Option<i64>,
-}
-
-impl<'a> From<&'a RunResult> for Done<'a> {
-    fn from(result: &'a RunResult) -> Self {
-        let disks = result
-            .disks
-            .iter()
-            .map(|disk| Part { datastore: disk.datastore.as_deref(), freed: disk.freed_bytes.map(signed) });
-        Self {
-            class: result.class,
-            layer: result.layer,
-            text: result.text.as_deref(),
-            freed: signed(result.freed_bytes()),
-            held: figure(result.held_bytes()),
-            duration: figure(result.duration_ms),
-            disks: disks.collect(),
-        }
-    }
-}
-
-/// A text of PostgreSQL's has no NUL, and a guest may have said one: nothing of it keeps a run from its end.
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
-/// A result that the database can keep.
-fn storable(result: &RunResult) -> RunResult {
-    let disk = |disk: &DiskResult| DiskResult {
-        name: without_nul(&disk.name),
-        image: disk.image.as_deref().map(without_nul),
-        datastore: disk.datastore.as_deref().map(without_nul),
-        ..disk.clone()
-    };
-    RunResult {
-        text: result.text.as_deref().map(without_nul),
-        disks: result.disks.iter().map(disk).collect(),
-        ..result.clone()
-    }
 }
 
 fn counted(word: &str, claimed: &Claimed) -> Result<Counted, Fault> {
@@ -229,33 +168,26 @@ pub(super) async fn finish(
     claimed: &Claimed,
     result: &RunResult,
 ) -> Result<Counted, Fault> {
-    let result = &storable(result);
-    let word: String = sqlx::query_scalar("SELECT finish($1, $2, $3, $4::JSONB, $5, $6)")
+    let word: String = sqlx::query_scalar("SELECT finish($1, $2, $3, $4)")
         .bind(&claimed.vm.host)
         .bind(claimed.run)
         .bind(integer(claimed.fence))
-        .bind(json(&Done::from(result))?)
-        .bind(said(result)?)
-        .bind(json(result)?)
+        .bind(fit::result(result)?)
         .fetch_one(db)
         .await?;
     counted(&word, claimed)
 }
 
 pub(super) async fn later(db: &mut PgConnection, claimed: &Claimed, later: &Later) -> Result<Counted, Fault> {
-    let done = later.did.known().map(storable);
-    let done = done.as_ref();
-    let word: String = sqlx::query_scalar("SELECT later($1, $2, $3, $4, $5, $6, $7, $8::JSONB, $9, $10)")
+    let word: String = sqlx::query_scalar("SELECT later($1, $2, $3, $4, $5, $6, $7, $8)")
         .bind(&claimed.vm.host)
         .bind(claimed.run)
         .bind(integer(claimed.fence))
         .bind(super::words::word(&later.why)?)
-        .bind(without_nul(&later.text))
+        .bind(fit::line(&later.text))
         .bind(micros(later.after))
         .bind(later.did == Did::Unknown)
-        .bind(done.map(|done| json(&Done::from(done))).transpose()?)
-        .bind(done.map(said).transpose()?)
-        .bind(done.map(json).transpose()?)
+        .bind(later.did.known().map(fit::result).transpose()?)
         .fetch_one(db)
         .await?;
     counted(&word, claimed)

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::fault::Fault;
-use crate::campaign::run::RunResult;
 
 /// No figure of one run is kept above this (512 TiB), so that no sum of a campaign's can run over.
 const MOST: i64 = 1 << 49;
@@ -77,14 +76,4 @@ pub(super) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
 /// The datastores of a place.
 pub(super) fn datastores(place: &str) -> Vec<String> {
     place.lines().map(ToOwned::to_owned).collect()
-}
-
-/// "reclaimed, 1073741824 bytes".
-pub(super) fn said(result: &RunResult) -> Result<String, Fault> {
-    let class = word(&result.class)?;
-    let freed = result.freed_bytes();
-    Ok(match &result.text {
-        Some(text) => format!("{class}, {freed} bytes: {text}"),
-        None => format!("{class}, {freed} bytes"),
-    })
 }

@@ -7,7 +7,7 @@ use super::{
     close::{aborted, note},
     fault::Fault,
     settle,
-    words::{figure, json, micros, noun, said, signed, word},
+    words::{figure, json, micros, noun, signed, word},
 };
 use crate::campaign::{
     account::CampaignState,
@@ -206,4 +206,14 @@ pub(super) async fn later(
     note(db, now, of, "later", &turn.worker, &text, done).await?;
     settle::settle(db, claimed.campaign, done.map(|done| (claimed, done)), now).await?;
     Ok(Counted::Counted)
+}
+
+/// "reclaimed, 1073741824 bytes".
+fn said(result: &RunResult) -> Result<String, Fault> {
+    let class = word(&result.class)?;
+    let freed = result.freed_bytes();
+    Ok(match &result.text {
+        Some(text) => format!("{class}, {freed} bytes: {text}"),
+        None => format!("{class}, {freed} bytes"),
+    })
 }

@@ -26,18 +26,17 @@ CREATE TABLE published_vm (
 CREATE UNIQUE INDEX published_once ON published_vm (uuid) WHERE has AND uuid <> '';
 CREATE INDEX published_claim ON published_vm (uuid, since) WHERE is_on AND NOT has;
 
--- What a host calls itself; it may have published anything.
-CREATE FUNCTION called(about TEXT) RETURNS TEXT LANGUAGE plpgsql IMMUTABLE AS $$
-BEGIN
-    RETURN coalesce(left(about::JSONB ->> 'name', 64), '');
-EXCEPTION WHEN OTHERS THEN
-    RETURN '';
-END $$;
+-- What a host calls itself.
+CREATE FUNCTION called(about TEXT) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(left(about::JSONB ->> 'name', 64), '')
+$$;
 
--- Neither its worker nor what that publishes was heard for a lease.
+-- Neither its worker nor what that publishes was heard for a lease. While somebody holds the store's lock nobody is heard:
+-- else one host could keep all others silent, and take their VMs.
 CREATE FUNCTION is_silent(its TEXT, now BIGINT) RETURNS BOOLEAN LANGUAGE sql STABLE AS $$
     SELECT coalesce(greatest((SELECT p.at FROM published_host p WHERE p.host = its),
-        (SELECT h.seen FROM host h WHERE h.id = its)) + (SELECT s.lease FROM store s) < now, TRUE)
+        (SELECT h.seen FROM host h WHERE h.id = its), (SELECT max(l.at) FROM stall l))
+        + (SELECT s.lease FROM store s) < now, TRUE)
 $$;
 
 -- A run that waits goes to the host that its VM is on now, under the same cap as on every host.
@@ -124,6 +123,18 @@ BEGIN
     END IF;
 END $$;
 
+-- What a host says of its VMs, as it is kept of each; NULL where it says nothing.
+CREATE FUNCTION kept_vms(names TEXT[], uuids TEXT[], are_on BOOLEAN[], docs TEXT[], gone TEXT[]) RETURNS TEXT[]
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    PERFORM check_lists('VMs', cardinality(names), 20000, cardinality(uuids), cardinality(are_on), cardinality(docs));
+    PERFORM check_lists('names', cardinality(gone), 20000);
+    PERFORM check_short('name', n, 4096) FROM unnest(names || gone) AS n;
+    PERFORM check_short('uuid', u, 100) FROM unnest(uuids) AS u;
+    RETURN (SELECT coalesce(array_agg(kept_as('VM', d.doc, 64 << 10)::TEXT ORDER BY d.n), '{}')
+        FROM unnest(docs) WITH ORDINALITY AS d (doc, n));
+END $$;
+
 -- Keeps what is different since revision `base`; NULL: all that there is. The revision that it is then; NULL: the store
 -- knows another one, and nothing was kept. `host_about` may be NULL, and any of `docs`: as before.
 CREATE FUNCTION publish(
@@ -132,6 +143,9 @@ CREATE FUNCTION publish(
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
 DECLARE
     its TEXT := acting(said);
+    -- All that takes long is done before the lock is had.
+    its_about TEXT := kept_as('host', host_about, 512 << 10);
+    its_docs TEXT[] := kept_vms(names, uuids, are_on, docs, gone);
     now BIGINT := locked();
     answer BIGINT;
     freed TEXT[];
@@ -140,11 +154,11 @@ BEGIN
     IF base IS NOT NULL AND base IS DISTINCT FROM answer THEN
         RETURN NULL;
     END IF;
-    IF base IS NULL OR host_about IS NOT NULL OR cardinality(names) > 0 OR cardinality(gone) > 0 THEN
+    IF base IS NULL OR its_about IS NOT NULL OR cardinality(names) > 0 OR cardinality(gone) > 0 THEN
         answer := greatest(answer + 1, now);
     END IF;
-    INSERT INTO published_host AS p (host, revision, at, about) VALUES (its, answer, now, coalesce(host_about, '{}'))
-    ON CONFLICT (host) DO UPDATE SET revision = answer, at = now, about = coalesce(host_about, p.about);
+    INSERT INTO published_host AS p (host, revision, at, about) VALUES (its, answer, now, coalesce(its_about, '{}'))
+    ON CONFLICT (host) DO UPDATE SET revision = answer, at = now, about = coalesce(its_about, p.about);
     -- What it had before, and what of that it has still.
     SELECT coalesce(array_agg(p.uuid), '{}') INTO freed FROM published_vm p
     WHERE p.host = its AND p.has AND p.uuid <> '' AND (base IS NULL OR p.name = ANY (names || gone));
@@ -152,7 +166,7 @@ BEGIN
     WHERE p.host = its AND (p.name = ANY (gone) OR (base IS NULL AND p.name <> ALL (names)));
     INSERT INTO published_vm AS p (host, name, uuid, is_on, since, at, seen)
     SELECT its, u.name, u.uuid, u.is_on, now, now, u.seen
-    FROM unnest(names, uuids, are_on, docs) AS u (name, uuid, is_on, seen)
+    FROM unnest(names, uuids, are_on, its_docs) AS u (name, uuid, is_on, seen)
     ON CONFLICT (host, name) DO UPDATE SET uuid = excluded.uuid, is_on = excluded.is_on,
         at = CASE WHEN excluded.seen IS NULL THEN p.at ELSE now END,
         seen = coalesce(excluded.seen, CASE WHEN p.uuid = excluded.uuid THEN p.seen END),

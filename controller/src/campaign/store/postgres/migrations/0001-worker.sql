@@ -83,19 +83,24 @@ BEGIN
 END $$;
 
 -- Takes a claim on that this database has forgotten: it was put back to an earlier state, and the worker goes by what was
--- answered before. Such a claim has a fence that the run has not had yet, from a time when its campaign was there. Where the
--- run is another claim's of this host still, that one has since lost it.
+-- answered before. Such a claim has a fence that the run has not had yet, from a time when its campaign was there; and no
+-- host had more of them than may run at once in all. Where the run is another claim's of this host still, that one has since
+-- lost it, and it is no younger for that.
 CREATE FUNCTION adopt(its_host TEXT, its BIGINT, its_fence BIGINT, now BIGINT) RETURNS VOID
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     of BIGINT;
 BEGIN
-    UPDATE run r SET state = 'running', admitted = TRUE, fence = its_fence, claimed = now, heard = now, not_before = 0,
+    UPDATE run r SET state = 'running', admitted = TRUE, fence = its_fence, heard = now, not_before = 0,
+        claimed = CASE r.state WHEN 'running' THEN r.claimed ELSE now END,
+        cancelled = CASE r.state WHEN 'running' THEN r.cancelled END,
         worker = (SELECT h.worker FROM host h WHERE h.id = its_host), wait = NULL, wait_text = NULL, nonce = NULL,
-        lease = now + (SELECT s.lease FROM store s)
-    FROM campaign c
+        lease = CASE WHEN r.state = 'waiting' OR r.cancelled IS NULL THEN now + s.lease ELSE r.lease END
+    FROM campaign c, store s
     WHERE r.id = its AND r.host = its_host AND r.state IN ('waiting', 'running') AND r.fence < its_fence AND c.id = r.campaign
         AND its_fence BETWEEN c.applied AND now + 3600000000
+        AND (SELECT count(*) FROM run o WHERE o.host = its_host AND o.state = 'running' AND o.campaign = c.id AND o.id <> its)
+            < (SELECT p.at_once FROM cap p WHERE p.campaign = c.id AND p.scope = 'all')
     RETURNING r.campaign INTO of;
     IF FOUND THEN
         PERFORM note(now, of, its, 'adopted', 'the store', format('fence %s is of a later state than this database', its_fence),
@@ -122,6 +127,8 @@ DECLARE
     best_rank BIGINT[];
     is_empty BOOLEAN := TRUE;
 BEGIN
+    PERFORM check_short('worker', process, 1000);
+    PERFORM check_short('mark', mark, 100);
     answer.now := locked();
     PERFORM stands(its, process, answer.now);
     PERFORM expire(answer.now);
@@ -195,7 +202,7 @@ BEGIN
     END IF;
     UPDATE run r SET state = 'running', admitted = TRUE, fence = greatest(r.fence + 1, answer.now), worker = process,
         claimed = answer.now, heard = answer.now, agent_run = coalesce(r.agent_run, gen_random_uuid()::TEXT),
-        stage = NULL, not_before = 0, wait = NULL, wait_text = NULL, nonce = mark,
+        stage = NULL, not_before = 0, wait = NULL, wait_text = NULL, nonce = mark, cancelled = NULL,
         lease = answer.now + (SELECT s.lease FROM store s)
     WHERE r.id = best;
     answer := handed_out(best, answer.now);
@@ -229,10 +236,14 @@ BEGIN
     RETURN answer;
 END $$;
 
--- What to do with a run, for who has this fence: 'keep', 'cancel' or 'gone'.
-CREATE FUNCTION instruction(its_host TEXT, its BIGINT, its_fence BIGINT) RETURNS TEXT LANGUAGE sql STABLE AS $$
+-- What to do with a run, for who has this fence: 'keep', 'cancel' or 'gone'. A trim ends at its campaign's deadline by
+-- itself; what its worker keeps for an hour longer is to end, too.
+CREATE FUNCTION instruction(its_host TEXT, its BIGINT, its_fence BIGINT, now BIGINT) RETURNS TEXT LANGUAGE sql STABLE AS $$
     SELECT coalesce((
-        SELECT CASE WHEN c.cancels THEN 'cancel' ELSE 'keep' END FROM run r JOIN campaign c ON c.id = r.campaign
+        SELECT CASE
+            WHEN c.cancels OR r.claimed + ((c.limits::JSONB ->> 'deadline_secs')::BIGINT + 3600) * 1000000 < now THEN 'cancel'
+            ELSE 'keep' END
+        FROM run r JOIN campaign c ON c.id = r.campaign
         WHERE r.id = its AND r.host = its_host AND r.fence = its_fence AND r.state = 'running'
     ), 'gone')
 $$;
@@ -242,13 +253,14 @@ CREATE FUNCTION baseline(said TEXT, its BIGINT, its_fence BIGINT, text TEXT) RET
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
 DECLARE
     its_host TEXT := acting(said);
+    kept TEXT := kept_as('baseline', text, 128 << 10);
     now BIGINT := locked();
     answer TEXT;
 BEGIN
     PERFORM adopt(its_host, its, its_fence, now);
-    answer := instruction(its_host, its, its_fence);
+    answer := instruction(its_host, its, its_fence, now);
     IF answer = 'keep' THEN
-        UPDATE run r SET baseline = text, heard = now, lease = now + s.lease FROM store s WHERE r.id = its;
+        UPDATE run r SET baseline = kept, heard = now, lease = now + s.lease FROM store s WHERE r.id = its;
     END IF;
     RETURN answer;
 END $$;
@@ -259,33 +271,56 @@ RETURNS TABLE (run BIGINT, answer TEXT)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     its_host TEXT := acting(said);
-    now BIGINT := locked();
+    now BIGINT;
     one RECORD;
 BEGIN
+    PERFORM check_short('worker', process, 1000);
+    PERFORM check_short('reason', coalesce(why, ''), 4096);
+    PERFORM check_lists('runs', cardinality(runs), 1000, cardinality(fences), cardinality(stages));
+    PERFORM check_short('stage', s, 4096) FROM unnest(stages) AS s;
+    now := locked();
     PERFORM stands(its_host, process, now);
     PERFORM expire(now);
     PERFORM seen(its_host, process, why, now);
     FOR one IN SELECT u.run, u.fence, u.stage FROM unnest(runs, fences, stages) AS u (run, fence, stage) LOOP
         PERFORM adopt(its_host, one.run, one.fence, now);
         run := one.run;
-        answer := instruction(its_host, one.run, one.fence);
-        IF answer <> 'gone' THEN
-            UPDATE run r SET stage = one.stage, heard = now, lease = now + s.lease FROM store s WHERE r.id = one.run;
-        END IF;
+        answer := instruction(its_host, one.run, one.fence, now);
+        -- What is to end is not kept for ever: ten leases are enough for every agent.
+        UPDATE run r SET stage = one.stage, heard = now,
+            cancelled = CASE WHEN answer = 'cancel' THEN coalesce(r.cancelled, now) END,
+            lease = CASE WHEN answer = 'keep' OR coalesce(r.cancelled, now) + 10 * s.lease >= now THEN now + s.lease
+                ELSE r.lease END
+        FROM store s WHERE r.id = one.run AND answer <> 'gone';
         RETURN NEXT;
     END LOOP;
 END $$;
 
--- Adds what a turn freed: to the run's sum and to its datastores'. `done`: class, layer, text, freed, held, duration, and
--- disks with their datastore and what each freed.
+-- What a result says of all disks together.
+CREATE FUNCTION sum_of(done JSONB, figure TEXT) RETURNS NUMERIC LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(sum((d ->> figure)::NUMERIC), 0) FROM jsonb_array_elements(done -> 'disks') AS d
+$$;
+
+-- No further than sums of all runs of a campaign can go: words.rs.
+CREATE FUNCTION within(figure NUMERIC) RETURNS BIGINT LANGUAGE sql IMMUTABLE AS $$
+    SELECT greatest(least(figure, 562949953421312), -562949953421312)::BIGINT
+$$;
+
+-- Adds what a turn freed: to the run's sum and to its datastores', which are those of its plan.
 CREATE FUNCTION count_freed(its BIGINT, done JSONB) RETURNS VOID LANGUAGE sql VOLATILE AS $$
-    UPDATE run SET freed = freed + (done ->> 'freed')::BIGINT, held = (done ->> 'held')::BIGINT,
-        duration = duration + (done ->> 'duration')::BIGINT
+    UPDATE run SET freed = within(freed::NUMERIC + sum_of(done, 'freed_bytes')), held = within(sum_of(done, 'held_bytes')),
+        duration = within(duration::NUMERIC + (done ->> 'duration_ms')::BIGINT)
     WHERE id = its;
-    INSERT INTO run_datastore (run, datastore, freed)
-    SELECT its, d ->> 'datastore', sum((d ->> 'freed')::BIGINT) FROM jsonb_array_elements(done -> 'disks') AS d
-    WHERE d ->> 'datastore' IS NOT NULL AND d ->> 'freed' IS NOT NULL GROUP BY d ->> 'datastore'
-    ON CONFLICT (run, datastore) DO UPDATE SET freed = run_datastore.freed + excluded.freed
+    UPDATE run_datastore p SET freed = within(p.freed::NUMERIC + f.freed) FROM (
+        SELECT d ->> 'datastore' AS datastore, sum((d ->> 'freed_bytes')::NUMERIC) AS freed
+        FROM jsonb_array_elements(done -> 'disks') AS d WHERE d ->> 'freed_bytes' IS NOT NULL GROUP BY 1
+    ) AS f
+    WHERE p.run = its AND p.datastore = f.datastore
+$$;
+
+-- "reclaimed, 1073741824 bytes": words.rs.
+CREATE FUNCTION line_of(done JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE STRICT AS $$
+    SELECT format('%s, %s bytes%s', done ->> 'class', within(sum_of(done, 'freed_bytes')), ': ' || (done ->> 'text'))
 $$;
 
 -- What outlives the campaign. A cut or held run has shown that the VM answers; one that was away has shown nothing.
@@ -300,7 +335,7 @@ CREATE FUNCTION remember(its_vm BIGINT, class TEXT, is_over BOOLEAN, now BIGINT)
 $$;
 
 -- A run of this host whose word is taken now, or what became of it: 'counted', 'already_counted', 'fenced', 'unknown'.
-CREATE FUNCTION turn(its_host TEXT, its BIGINT, its_fence BIGINT, said TEXT, result TEXT, now BIGINT) RETURNS TEXT
+CREATE FUNCTION turn(its_host TEXT, its BIGINT, its_fence BIGINT, done JSONB, now BIGINT) RETURNS TEXT
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     of run;
@@ -315,56 +350,70 @@ BEGIN
         RETURN 'already_counted';
     END IF;
     PERFORM note(now, of.campaign, its, 'fenced', 'a former worker',
-        format('fence %s came too late%s', its_fence, ': ' || said), result);
+        format('fence %s came too late%s', its_fence, ': ' || line_of(done)), done::TEXT);
     RETURN 'fenced';
 END $$;
 
 -- The end of a run that is counted.
-CREATE FUNCTION over(its BIGINT, done JSONB, said TEXT, its_result TEXT, now BIGINT) RETURNS VOID
+CREATE FUNCTION over(its BIGINT, done JSONB, said TEXT, now BIGINT) RETURNS VOID
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     of run;
     line BIGINT;
 BEGIN
     SELECT * INTO STRICT of FROM run r WHERE r.id = its;
-    line := note(now, of.campaign, its, 'counted', coalesce(of.worker, ''), said, its_result);
+    line := note(now, of.campaign, its, 'counted', coalesce(of.worker, ''), said, done::TEXT);
     UPDATE run SET state = 'done', settled = fence, agent_run = NULL, baseline = NULL, stage = NULL, nonce = NULL,
-        class = done ->> 'class', layer = done ->> 'layer', result = its_result, ended = now, end_event = line
+        class = done ->> 'class', layer = done ->> 'layer', result = done::TEXT, ended = now, end_event = line
     WHERE id = its;
     PERFORM remember(of.vm, done ->> 'class', TRUE, now);
     PERFORM settle(of.campaign, (SELECT v.name FROM vm v WHERE v.id = of.vm), done, now);
 END $$;
 
 -- The run's end.
-CREATE FUNCTION finish(said_host TEXT, its BIGINT, its_fence BIGINT, done JSONB, said TEXT, result TEXT) RETURNS TEXT
+CREATE FUNCTION finish(said TEXT, its BIGINT, its_fence BIGINT, result TEXT) RETURNS TEXT
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-    its_host TEXT := acting(said_host);
-    now BIGINT := locked();
-    answer TEXT := turn(its_host, its, its_fence, said, result, now);
+    its_host TEXT := acting(said);
+    done JSONB := kept_as('result', result, 128 << 10);
+    now BIGINT;
+    answer TEXT;
 BEGIN
+    IF done IS NULL THEN
+        PERFORM refuse('no result');
+    END IF;
+    now := locked();
+    answer := turn(its_host, its, its_fence, done, now);
     IF answer = 'counted' THEN
         PERFORM count_freed(its, done);
-        PERFORM over(its, done, said, result, now);
+        PERFORM over(its, done, line_of(done), now);
     END IF;
     RETURN answer;
 END $$;
 
 -- The run goes back to wait, for `after` microseconds; where a person has aborted the campaign, this is its end.
--- `done` is what the turn did until then; NULL: nothing, or, where that is `unknown`, what is still with the agent.
+-- `result` is what the turn did until then; NULL: nothing, or, where that is `unknown`, what is still with the agent.
 CREATE FUNCTION later(
-    said_host TEXT, its BIGINT, its_fence BIGINT, reason TEXT, words TEXT, after BIGINT, is_unknown BOOLEAN,
-    done JSONB, said TEXT, result TEXT
+    said TEXT, its BIGINT, its_fence BIGINT, reason TEXT, words TEXT, after BIGINT, is_unknown BOOLEAN, result TEXT
 ) RETURNS TEXT
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-    its_host TEXT := acting(said_host);
-    now BIGINT := locked();
-    answer TEXT := turn(its_host, its, its_fence, said, result, now);
+    its_host TEXT := acting(said);
+    done JSONB := kept_as('result', result, 128 << 10);
+    now BIGINT;
+    answer TEXT;
     of run;
     is_put_off BOOLEAN;
     line TEXT;
 BEGIN
+    PERFORM check_short('reason', words, 4096);
+    IF reason IS NULL OR reason <> ALL (enum_range(NULL::word_wait)::TEXT[]) OR is_unknown IS NULL
+        OR (after BETWEEN 0 AND 562949953421312) IS NOT TRUE
+    THEN
+        PERFORM refuse(format('wait for %L, for %s microseconds', left(reason, 40), after));
+    END IF;
+    now := locked();
+    answer := turn(its_host, its, its_fence, done, now);
     IF answer <> 'counted' THEN
         RETURN answer;
     END IF;
@@ -375,9 +424,9 @@ BEGIN
     IF EXISTS (SELECT FROM campaign c WHERE c.id = of.campaign AND c.state = 'aborting') THEN
         line := words || CASE WHEN is_unknown AND of.baseline IS NOT NULL
             THEN '; what its last turn freed is not known' ELSE '' END;
-        PERFORM over(its, jsonb_build_object('class', 'aborted', 'text', line),
-            format('aborted, %s bytes: %s', coalesce(done ->> 'freed', '0'), line),
-            aborted(line, coalesce(result::JSONB -> 'disks', '[]')), now);
+        -- The line's figure is of this turn, the run's of all.
+        PERFORM over(its, aborted(line, coalesce(done -> 'disks', '[]')),
+            format('aborted, %s bytes: %s', within(sum_of(done, 'freed_bytes')), line), now);
         RETURN answer;
     END IF;
     -- "Not now" before anything was begun is no start.
@@ -395,8 +444,8 @@ BEGIN
     IF done IS NOT NULL THEN
         PERFORM remember(of.vm, done ->> 'class', FALSE, now);
     END IF;
-    PERFORM note(now, of.campaign, its, 'later', coalesce(of.worker, ''), words || coalesce(' (' || said || ')', ''),
-        result);
+    PERFORM note(now, of.campaign, its, 'later', coalesce(of.worker, ''), words || coalesce(' (' || line_of(done) || ')', ''),
+        done::TEXT);
     PERFORM follow(its, now);
     PERFORM settle(of.campaign, (SELECT v.name FROM vm v WHERE v.id = of.vm), done, now);
     RETURN answer;
@@ -408,9 +457,11 @@ CREATE FUNCTION recover(said TEXT, process TEXT, OUT runs BIGINT, OUT other TEXT
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     its_host TEXT := acting(said);
-    now BIGINT := locked();
+    now BIGINT;
     one RECORD;
 BEGIN
+    PERFORM check_short('worker', process, 1000);
+    now := locked();
     SELECT h.worker INTO other FROM host h WHERE h.id = its_host AND h.worker <> process AND h.lease >= now;
     IF FOUND THEN
         RETURN;
@@ -434,5 +485,3 @@ DECLARE
 BEGIN
     UPDATE host SET lease = 0, seen = now WHERE id = its_host AND worker = process;
 END $$;
-
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA trimtab FROM PUBLIC;

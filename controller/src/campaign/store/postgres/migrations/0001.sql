@@ -88,6 +88,7 @@ CREATE TABLE run (
     agent_run   TEXT,                       -- the agent's handle, until its result is known
     baseline    TEXT,                       -- JSON, until its result is known
     worker      TEXT,
+    cancelled   BIGINT,                     -- its worker was told first then to end it
     nonce       TEXT,                       -- of the claim that has it: the same claim gets the same run
     lease       BIGINT NOT NULL DEFAULT 0,  -- until then it is its worker's
     claimed     BIGINT,
@@ -139,6 +140,20 @@ CREATE TABLE event (
 
 CREATE INDEX event_campaign ON event (campaign, id);
 
+-- What the history has of one host's runs, in bytes.
+CREATE TABLE history (
+    campaign  BIGINT NOT NULL REFERENCES campaign,
+    host      TEXT COLLATE "C" NOT NULL,
+    bytes     BIGINT NOT NULL,
+    PRIMARY KEY (campaign, host)
+);
+
+-- Whom somebody saw holding the store's lock for long: nobody else could be heard then.
+CREATE TABLE stall (
+    at    BIGINT NOT NULL,
+    role  TEXT
+);
+
 -- Microseconds since 1970. Not now(), which stands still while a transaction waits for the lock.
 CREATE FUNCTION clock() RETURNS BIGINT LANGUAGE sql VOLATILE AS $$
     SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT
@@ -183,10 +198,32 @@ CREATE FUNCTION share(of JSONB, total BIGINT) RETURNS BIGINT LANGUAGE sql IMMUTA
     END
 $$;
 
-CREATE FUNCTION note(at BIGINT, campaign BIGINT, run BIGINT, what TEXT, who TEXT, said TEXT, result TEXT)
-RETURNS BIGINT LANGUAGE sql VOLATILE AS $$
-    INSERT INTO event (at, campaign, run, what, who, text, result) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id
-$$;
+-- Adds a line to the history. Of one host's runs that is 256 MiB in a campaign at most; after that nothing but ends.
+CREATE FUNCTION note(at BIGINT, of BIGINT, its BIGINT, what TEXT, who TEXT, said TEXT, result TEXT)
+RETURNS BIGINT LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    most CONSTANT BIGINT := 256 << 20;
+    size BIGINT := 128 + octet_length(said) + coalesce(octet_length(result), 0);
+    so_far BIGINT;
+    line BIGINT;
+BEGIN
+    INSERT INTO history AS h (campaign, host, bytes) SELECT r.campaign, r.host, size FROM run r WHERE r.id = its
+    ON CONFLICT (campaign, host) DO UPDATE SET bytes = h.bytes + excluded.bytes RETURNING h.bytes INTO so_far;
+    IF so_far > most THEN
+        IF so_far - size <= most THEN
+            INSERT INTO event (at, campaign, run, what, who, text) VALUES (note.at, of, its, 'full', 'the store',
+                'the history has 256 MiB of this host''s runs: of these nothing but ends is kept from here on');
+        END IF;
+        IF what <> 'counted' THEN
+            RETURN NULL;
+        END IF;
+        said := '';
+        result := NULL;
+    END IF;
+    INSERT INTO event (at, campaign, run, what, who, text, result)
+    VALUES (note.at, of, its, note.what, note.who, said, note.result) RETURNING id INTO line;
+    RETURN line;
+END $$;
 
 -- room.rs: the datastores that have no room for one more run of this campaign, and those on which a VM's first trim ever
 -- runs, of which each takes one at a time. The cap of another campaign binds while it has something running there.
@@ -313,16 +350,16 @@ BEGIN
 END $$;
 
 -- A result of a run that a person ended.
-CREATE FUNCTION aborted(said TEXT, disks JSONB) RETURNS TEXT LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION aborted(said TEXT, disks JSONB) RETURNS JSONB LANGUAGE sql IMMUTABLE AS $$
     SELECT jsonb_build_object('class', 'aborted', 'disks', disks, 'text', said, 'kind', NULL, 'layer', NULL,
-        'duration_ms', 0)::TEXT
+        'duration_ms', 0)
 $$;
 
 -- Ends all that waits: the campaign is aborted.
 CREATE FUNCTION end_waiting(of BIGINT, now BIGINT) RETURNS VOID LANGUAGE sql VOLATILE AS $$
     UPDATE run SET state = 'done', class = 'aborted', ended = now, end_event = (SELECT max(e.id) FROM event e),
         result = aborted(CASE WHEN baseline IS NULL THEN 'the campaign was aborted before its turn'
-            ELSE 'the campaign was aborted before the end of its turn was known' END, '[]'),
+            ELSE 'the campaign was aborted before the end of its turn was known' END, '[]')::TEXT,
         agent_run = NULL, baseline = NULL
     WHERE campaign = of AND state = 'waiting'
 $$;

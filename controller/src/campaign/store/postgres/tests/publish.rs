@@ -222,16 +222,35 @@ async fn a_host_keeps_no_more_than_its_part() {
     let clock = TestClock::new();
     let store = store(&clock).await;
     says(&store, "a", &["1"]).await;
-    let mut wide = vm("2", true);
-    wide.notes = vec!["x".repeat(64 << 10)];
     let many: Vec<SeenVm> = (0..5001).map(|number| vm(&number.to_string(), true)).collect();
-    let heavy: Vec<SeenVm> = (0..600)
-        .map(|number| SeenVm { notes: vec!["x".repeat(60 << 10)], ..vm(&number.to_string(), true) })
-        .collect();
-    for vms in [vec![wide], many, heavy] {
-        let refused = store.publish(&of("a"), &all(vms)).await.unwrap_err();
-        assert!(refused.text.contains("host a would publish"), "{refused}");
-        assert!(refused.hint.unwrap().contains("at most 5000 VMs"));
-    }
+    let refused = store.publish(&of("a"), &all(many)).await.unwrap_err();
+    assert!(refused.text.contains("host a would publish 5001 VMs"), "{refused}");
+    assert!(refused.hint.unwrap().contains("at most 5000 VMs"));
+    let talks = SeenVm { notes: vec!["x".repeat(3000); 30], ..vm("2", true) };
+    let wide = store.publish(&of("a"), &all(vec![talks])).await.unwrap_err();
+    assert!(wide.text.contains("VM of more than 65536 bytes"), "{wide}");
+    let heavy = "SELECT publish('a', NULL, NULL, array_agg('v' || n), array_agg(n::TEXT), array_agg(TRUE), \
+        array_agg(jsonb_build_object('name', 'v', 'labels', '[]'::JSONB, 'is_on', TRUE, 'disks', '[]'::JSONB, \
+        'notes', array_fill(repeat('x', 3000), '{20}'))::TEXT), '{}') FROM generate_series(1, 600) AS n";
+    let db = &mut *store.ways.take().await.unwrap();
+    let refused = sqlx::query(heavy).execute(db).await.unwrap_err();
+    assert!(refused.to_string().contains("host a would publish 600 VMs in 36"), "{refused}");
     assert_eq!(whose(&store).await, ["a: vm-1"], "nothing of it was kept");
+}
+
+#[tokio::test]
+async fn who_could_not_be_heard_is_not_silent() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    says(&store, "a", &["1"]).await;
+    clock.forward(LEASE);
+    // Somebody held the store's lock, and all others waited.
+    let db = &mut *store.ways.take().await.unwrap();
+    sqlx::query("INSERT INTO stall (at) VALUES ($1)").bind(clock.micros()).execute(db).await.unwrap();
+    clock.forward(LEASE);
+    says(&store, "b", &["1"]).await;
+    assert_eq!(whose(&store).await, ["a: vm-1", "b: (vm-1 of a)"]);
+    clock.forward(MOMENT);
+    says(&store, "b", &["1"]).await;
+    assert_eq!(whose(&store).await, ["a: (vm-1 of b)", "b: vm-1"]);
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A store of two hosts, `h` and `other`, with a role for each; the database's name.
-async fn two_hosts() -> (String, PgStore) {
+pub(super) async fn two_hosts() -> (String, PgStore) {
     let url = server::database().await;
     let name = url.split(['/', '?']).nth(3).unwrap().to_owned();
     init(&url, Terms::default()).await.unwrap();
@@ -23,21 +23,21 @@ async fn two_hosts() -> (String, PgStore) {
 }
 
 /// The store as a host's own worker reaches it.
-async fn as_role(database: &str, host: &str) -> PgStore {
+pub(super) async fn as_role(database: &str, host: &str) -> PgStore {
     PgStore::open(&server::url(&format!("{database}-{host}"), database)).await.unwrap()
 }
 
-fn of(host: &str) -> Claimant {
+pub(super) fn of(host: &str) -> Claimant {
     Claimant { host: host.into(), worker: format!("w of {host}") }
 }
 
 /// A host without a VM.
-fn nothing() -> News {
+pub(super) fn nothing() -> News {
     News { since: None, about: None, changed: Vec::new(), gone: Vec::new() }
 }
 
 /// Both hosts' VMs in one campaign.
-fn both() -> NewCampaign {
+pub(super) fn both() -> NewCampaign {
     let mut both = campaign(2, loose());
     let elsewhere = both.runs.iter().map(|run| NewRun {
         vm: VmKey { host: "other".into(), ..run.vm.clone() },
@@ -165,7 +165,7 @@ async fn who_stands_for_no_host_is_told_so() {
     assert!(refused.hint.unwrap().contains("trimtab store grant"));
     assert!(grant(&url, "h", &stray).await.unwrap_err().text.contains("is role"), "a host has one role");
     let operators = grant(&url, "third", "trimtab").await.unwrap_err();
-    assert!(operators.text.contains("an operator"), "{operators}");
+    assert!(operators.text.contains("role trimtab is a superuser"), "{operators}");
     // An operator may stand for any host, as where there is one host and no role.
     take(&operator, id).await;
 }
