@@ -98,6 +98,19 @@ pub async fn accepted(mut stream: UnixStream) -> Option<UnixStream> {
     Some(stream)
 }
 
+/// Hands each connection on to another socket that is served so, as a host has a guest's by a path of its own; dropping it
+/// breaks them.
+pub fn relay(path: &Path, guest: PathBuf) -> io::Result<Serving> {
+    serve(path, move |mut stream| {
+        let guest = guest.clone();
+        async move {
+            let Ok(mut guest) = UnixStream::connect(&guest).await else { return };
+            // Either side may hang up.
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut guest).await;
+        }
+    })
+}
+
 /// Puts the handshake in front of an agent that listens on the unix socket `agent` (`trimtab-agent serve --listen
 /// unix:PATH`), as a monitor does for a guest's port.
 pub fn forward(path: &Path, agent: PathBuf) -> io::Result<Serving> {

@@ -15,7 +15,7 @@ pub struct VmKey {
     pub host: String,
     /// Unique on its host.
     pub name: String,
-    /// libvirt's, where it is a domain: another domain of the same name is another VM.
+    /// libvirt's, where it is a domain, or the inventory file's: another VM of the same name has another one.
     pub uuid: Option<String>,
 }
 

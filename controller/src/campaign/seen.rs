@@ -2,6 +2,8 @@
 //!
 //! One host plans from what it has just seen; of a fleet each worker publishes it, and whoever plans reads it in the store.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::plan::Reason;
@@ -63,6 +65,22 @@ pub struct SeenImage {
     pub inode: u64,
     /// The name of its datastore; `None`: a volume that shares its room with nobody.
     pub datastore: Option<String>,
+    /// What it is known by on every host that has it; none where no other host can have it.
+    pub known_as: Vec<String>,
+}
+
+/// By what an image is known on every host that has it: its file's number on its datastore; where people gave several hosts'
+/// datastores one name, also that with its number and its file's name. None, where its datastore is `host`'s alone.
+pub fn known_as(host: &str, (identity, name): (&str, &str), image: &Path, inode: u64) -> Vec<String> {
+    if identity.ends_with(&format!("@{host}")) {
+        return Vec::new();
+    }
+    let mut keys = vec![format!("{identity}\n{inode}")];
+    if name != identity {
+        let file = image.file_name().unwrap_or_default().to_string_lossy();
+        keys.push(format!("{name}\n{inode}\n{file}"));
+    }
+    keys
 }
 
 /// A datastore, as a host sees it.

@@ -127,8 +127,7 @@ impl Known {
         };
         let vm = self.inventory.vms.iter().find(|vm| vm.name == key.name && vm.not_read.is_none());
         let vm = vm.ok_or_else(|| gone("is not known on this host any more"))?;
-        let uuid = vm.domain.as_ref().map(|domain| &domain.id.uuid);
-        match key.uuid.is_none() || key.uuid.as_ref() == uuid {
+        match key.uuid.is_none() || key.uuid.as_deref() == vm.uuid() {
             true => Ok(vm),
             false => Err(gone("is another VM now than the one that was planned")),
         }

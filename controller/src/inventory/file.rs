@@ -42,6 +42,7 @@ struct FileTable {
 #[serde(deny_unknown_fields)]
 struct VmTable {
     name: Spanned<String>,
+    uuid: Option<Spanned<String>>,
     agent: Option<Spanned<String>>,
     via: Option<Via>,
     token: Option<Spanned<String>>,
@@ -132,6 +133,13 @@ impl Reader<'_> {
         Ok(text.clone())
     }
 
+    /// As libvirt writes one, so that a VM that was a domain is known again.
+    fn uuid(&self, text: &Spanned<String>) -> Result<String, Trouble> {
+        let parsed = text.get_ref().parse::<uuid::Uuid>().ok().filter(|uuid| !uuid.is_nil());
+        let wrong = || self.0.error(text, "uuid", format_args!("{:?} is no UUID of a VM", text.get_ref()));
+        Ok(parsed.ok_or_else(wrong)?.hyphenated().to_string())
+    }
+
     /// A text that can be shown.
     fn shown(&self, key: &str, text: &Spanned<String>) -> Result<String, Trouble> {
         let shown = text.get_ref();
@@ -176,6 +184,7 @@ impl Reader<'_> {
         });
         let qmp = table.qmp.as_ref().map(|qmp| self.absolute("qmp", qmp).cloned());
         Ok(Vm {
+            named_uuid: table.uuid.as_ref().map(|uuid| self.uuid(uuid)).transpose()?,
             agent: agent.transpose()?,
             via: table.via,
             token: token.transpose()?,
@@ -197,6 +206,10 @@ fn parse(path: &Path, text: &str) -> Result<Parsed, Trouble> {
         if vms.iter().any(|known| known.name == vm.name) {
             let what = format_args!("{:?} stands here a second time", vm.name).to_string();
             return Err(text.error(&table.name, "name", what));
+        }
+        let has_its_uuid = |known: &&Vm| known.named_uuid.is_some() && known.named_uuid == vm.named_uuid;
+        if let (Some(uuid), Some(other)) = (&table.uuid, vms.iter().find(has_its_uuid)) {
+            return Err(text.error(uuid, "uuid", format_args!("it is that of {:?}", other.name)));
         }
         vms.push(vm);
     }

@@ -16,6 +16,8 @@ use super::{
 pub struct Vm {
     /// Unique on this host.
     pub name: String,
+    /// The file's word of what it is known by wherever it runs; see [`Self::uuid`].
+    pub named_uuid: Option<String>,
     /// How its agent is reached; `None` where the file names no way: a domain's vsock device is asked for then.
     pub agent: Option<Endpoint>,
     /// Who trims in its guest; `None`: our agent, unless the caller says otherwise.
@@ -39,6 +41,7 @@ impl Vm {
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            named_uuid: None,
             agent: None,
             via: None,
             domain: None,
@@ -48,6 +51,12 @@ impl Vm {
             disks: Vec::new(),
             not_read: None,
         }
+    }
+
+    /// What it is known by, whatever it is called and wherever it runs: libvirt's where it is a domain, else the file's.
+    pub fn uuid(&self) -> Option<&str> {
+        let domain = self.domain.as_ref().map(|domain| domain.id.uuid.as_str());
+        domain.or(self.named_uuid.as_deref())
     }
 }
 

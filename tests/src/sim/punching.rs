@@ -135,10 +135,15 @@ impl PunchingVm {
 
     /// Its lines of an inventory.
     pub fn inventory(&self) -> String {
+        self.inventory_by(&self.socket(), "")
+    }
+
+    /// Its lines of the inventory of a host that reaches it by this socket, with this line added.
+    pub fn inventory_by(&self, socket: &Path, line: &str) -> String {
         format!(
-            "[[vm]]\nname = \"{}\"\nagent = \"unix:{}\"\n[[vm.disk]]\nimage = \"{}\"\nformat = \"raw\"\nguest = \"sda\"\n",
+            "[[vm]]\nname = \"{}\"\n{line}\nagent = \"unix:{}\"\n[[vm.disk]]\nimage = \"{}\"\nformat = \"raw\"\nguest = \"sda\"\n",
             self.name,
-            self.socket().display(),
+            socket.display(),
             self.image.display()
         )
     }
@@ -182,7 +187,8 @@ impl PunchingVm {
         self.lock().turns.clone()
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Where it answers.
+    pub fn socket(&self) -> PathBuf {
         self.image.with_extension("vsock")
     }
 

@@ -4,7 +4,7 @@
 use crate::{
     campaign::{
         plan::Reason,
-        seen::{Out, SeenDatastore, SeenDisk, SeenImage, SeenVm},
+        seen::{Out, SeenDatastore, SeenDisk, SeenImage, SeenVm, known_as},
     },
     config::datastores::DatastoreNames,
     layers::{self, Finding, words::size},
@@ -19,15 +19,16 @@ use crate::{
 /// Less than this in a disk, or than a hundredth of what it occupies, is noise: the verdict's own threshold.
 const NOISE_BYTES: u64 = 16 << 20;
 
-/// What a plan needs of a VM, and the datastores that its images lie on.
+/// What a plan needs of a VM of this host, and the datastores that its images lie on.
 pub fn assess(
+    host: &str,
     vm: &Vm,
     result: &Result<Look, Trouble>,
     names: &DatastoreNames,
 ) -> (SeenVm, Vec<SeenDatastore>) {
     let mut seen = SeenVm {
         name: vm.name.clone(),
-        uuid: uuid(vm),
+        uuid: vm.uuid().map(str::to_owned),
         labels: vm.labels.clone(),
         is_on: is_on(vm, result),
         disks: Vec::new(),
@@ -43,7 +44,7 @@ pub fn assess(
     };
     let disks: Vec<(&DiskLook, Standing)> =
         look.disks.iter().map(|disk| (disk, standing(look, disk))).collect();
-    seen.disks = disks.iter().map(|(disk, standing)| seen_disk(look, disk, standing, names)).collect();
+    seen.disks = disks.iter().map(|(disk, standing)| seen_disk(host, look, disk, standing, names)).collect();
     seen.notes = disks.iter().filter_map(|(disk, standing)| standing.note(&name(look, disk))).collect();
     seen.notes.extend(look.guest.as_ref().err().map(|trouble| trouble.text.clone()));
     seen.out = match &look.guest {
@@ -63,17 +64,18 @@ pub fn in_the_way(vm: &Vm, look: &Look) -> Option<Out> {
     (!goes).then(|| nothing_goes(vm, look, &disks))
 }
 
-/// libvirt's uuid of a VM, where it is a domain.
-pub fn uuid(vm: &Vm) -> Option<String> {
-    vm.domain.as_ref().map(|domain| domain.id.uuid.clone())
-}
-
 /// An image as it is known again; `None` where the disk has none on this host that can be read.
-pub fn image(disk: &DiskLook, names: &DatastoreNames) -> Option<SeenImage> {
+pub fn image(host: &str, disk: &DiskLook, names: &DatastoreNames) -> Option<SeenImage> {
+    let path = &disk.host.image.as_ref()?.path;
+    let inode = disk.image.as_ref()?.allocation.file.1;
+    let store = disk.datastore().map(|store| (names.of(store), store));
     Some(SeenImage {
-        path: disk.host.image.as_ref()?.path.display().to_string(),
-        inode: disk.image.as_ref()?.allocation.file.1,
-        datastore: disk.datastore().map(|store| names.of(store)),
+        known_as: store
+            .as_ref()
+            .map_or_else(Vec::new, |(name, store)| known_as(host, (&store.identity, name), path, inode)),
+        path: path.display().to_string(),
+        inode,
+        datastore: store.map(|(name, _)| name),
     })
 }
 
@@ -97,10 +99,16 @@ fn out(vm: &Vm, look: &Look, disks: &[(&DiskLook, Standing<'_>)]) -> Option<Out>
     nothing_to_free.then(|| left(Reason::NothingToFree, little_to_free(look, &goes)))
 }
 
-fn seen_disk(look: &Look, disk: &DiskLook, standing: &Standing<'_>, names: &DatastoreNames) -> SeenDisk {
+fn seen_disk(
+    host: &str,
+    look: &Look,
+    disk: &DiskLook,
+    standing: &Standing<'_>,
+    names: &DatastoreNames,
+) -> SeenDisk {
     SeenDisk {
         name: name(look, disk),
-        image: image(disk, names),
+        image: image(host, disk, names),
         slack: look.slack(disk),
         allocated_bytes: disk.image.as_ref().and_then(|image| image.allocated_bytes()),
         used_bytes: look.used_bytes(disk),

@@ -331,7 +331,12 @@ mod tests {
         };
         for host in &mut fleet[..2] {
             host.about.datastores = vec![store(&host.host)];
-            let image = SeenImage { path: "/x".into(), inode: 7, datastore: Some("nfs:nas:/x".into()) };
+            let image = SeenImage {
+                path: "/x".into(),
+                inode: 7,
+                datastore: Some("nfs:nas:/x".into()),
+                known_as: vec!["nfs:nas:/x 7".into()],
+            };
             host.vms[0].seen.disks = vec![seen_disk(image)];
         }
         let found = found(&fleet);

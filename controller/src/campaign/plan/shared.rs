@@ -1,15 +1,9 @@
 //! Images that VMs of several hosts use. On one host its own look tells; over hosts only what they published does. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::HostView;
-use crate::campaign::{
-    hosts::HostNames,
-    seen::{SeenDatastore, SeenImage, SeenVm},
-};
+use crate::campaign::{hosts::HostNames, seen::SeenVm};
 
 /// The VMs of each image on a datastore that several hosts may have.
 pub(super) struct Shared {
@@ -31,11 +25,10 @@ impl Shared {
         let mut all: BTreeMap<String, BTreeSet<User>> = BTreeMap::new();
         for view in hosts {
             for vm in view.vms.iter().chain(&view.beside).filter(|vm| vm.is_on) {
-                for key in
-                    vm.disks.iter().filter_map(|disk| disk.image.as_ref()).flat_map(|image| keys(view, image))
-                {
+                let images = vm.disks.iter().filter_map(|disk| disk.image.as_ref());
+                for key in images.flat_map(|image| &image.known_as) {
                     let (host, name, uuid) = (view.host.id.clone(), vm.name.clone(), vm.uuid.clone());
-                    all.entry(key).or_default().insert(User { host, name, uuid });
+                    all.entry(key.clone()).or_default().insert(User { host, name, uuid });
                 }
             }
         }
@@ -46,8 +39,7 @@ impl Shared {
     /// Which VMs of other hosts use an image of this one, and what that means; `None`: none does.
     pub(super) fn with_others(&self, view: &HostView, vm: &SeenVm) -> Option<String> {
         vm.disks.iter().find_map(|disk| {
-            let users =
-                keys(view, disk.image.as_ref()?).into_iter().filter_map(|key| self.users.get(&key)).flatten();
+            let users = disk.image.as_ref()?.known_as.iter().filter_map(|key| self.users.get(key)).flatten();
             // While it migrates a VM is on two hosts.
             let is_itself =
                 |user: &User| user.host == view.host.id || (vm.uuid.is_some() && user.uuid == vm.uuid);
@@ -67,31 +59,20 @@ impl Shared {
     }
 }
 
-/// By what an image is known on every host that has it: its file on its datastore; where people gave several hosts'
-/// datastores one name, also its file's number and name on that.
-fn keys(view: &HostView, image: &SeenImage) -> Vec<String> {
-    let store = |store: &&SeenDatastore| Some(&store.name) == image.datastore.as_ref();
-    let Some(store) = view.datastores.iter().find(store) else { return Vec::new() };
-    if store.identity.ends_with(&format!("@{}", view.host.id)) {
-        // Nobody else has it.
-        return Vec::new();
-    }
-    let mut keys = vec![format!("{}\n{}", store.identity, image.inode)];
-    if store.name != store.identity {
-        let file = Path::new(&image.path).file_name().unwrap_or_default().to_string_lossy();
-        keys.push(format!("{}\n{}\n{file}", store.name, image.inode));
-    }
-    keys
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use crate::campaign::plan::{PlanHost, samples::seen_disk};
+    use crate::campaign::{
+        plan::{PlanHost, samples::seen_disk},
+        seen::{SeenDatastore, SeenImage, known_as},
+    };
 
     fn view(host: &str, vm: &str, (name, identity): (&str, &str), (path, inode): (&str, u64)) -> HostView {
         let mut seen = SeenVm::not_looked_at(vm.into(), None, Vec::new(), true);
-        let image = SeenImage { path: path.into(), inode, datastore: Some(name.into()) };
+        let known_as = known_as(host, (identity, name), Path::new(path), inode);
+        let image = SeenImage { path: path.into(), inode, datastore: Some(name.into()), known_as };
         seen.disks = vec![seen_disk(image)];
         HostView {
             host: PlanHost { id: host.into(), name: host.into(), published: jiff::Timestamp::UNIX_EPOCH },

@@ -114,6 +114,10 @@ impl Store for AnyStore {
         of!(self, store => store.baseline(claimed, baseline).await)
     }
 
+    async fn used_elsewhere(&self, claimed: &Claimed, images: &[String]) -> Result<Option<String>, Trouble> {
+        of!(self, store => store.used_elsewhere(claimed, images).await)
+    }
+
     async fn heartbeat(
         &self,
         by: &Claimant,

@@ -134,6 +134,15 @@ pub trait Store: Send + Sync {
         claimed: &Claimed,
         baseline: &Baseline,
     ) -> impl Future<Output = Result<Instruction, Trouble>> + Send;
+    /// VMs of other hosts that use an image which is known as one of these, in a few words, as their hosts published them;
+    /// `None`: none does. A VM that migrates is on both hosts, and one. Only a fleet's store knows.
+    fn used_elsewhere(
+        &self,
+        _claimed: &Claimed,
+        _images: &[String],
+    ) -> impl Future<Output = Result<Option<String>, Trouble>> + Send {
+        async { Ok(None) }
+    }
     /// Says that this worker is there, what keeps it from admitting (a closed gate), and where each run is that it has:
     /// their number, fence and stage. Renews their leases, and answers for each what to do.
     fn heartbeat(

@@ -48,6 +48,8 @@ pub(super) struct Over<'a> {
     pub(super) took: Duration,
     /// What a lost run's disks came to by the host's own reading, where the turn could not say or its guest went on after it.
     pub(super) lost: Vec<DiskResult>,
+    /// Of the store's: so long after it has left this host a VM is another one's.
+    pub(super) lease: Option<Duration>,
     /// Any number.
     pub(super) chance: u32,
 }
@@ -63,6 +65,17 @@ impl Over<'_> {
                 Did::This(result) => Ending::Late(result),
                 Did::Nothing | Did::Unknown => Ending::Drop,
             };
+        }
+        if let Some(after) = self.may_migrate(&classified) {
+            return Ending::Later(Later {
+                after,
+                why: Wait::Guard,
+                text: format!(
+                    "{}; if it has migrated, it has its turn there",
+                    classified.text.as_deref().unwrap_or_default()
+                ),
+                did: self.did(outlook, || result(class_of(outlook))),
+            });
         }
         match (outlook, self.stop) {
             (Outlook::Over(class), _) => Ending::Finish(result(class)),
@@ -103,6 +116,13 @@ impl Over<'_> {
                 }
             }
         }
+    }
+
+    /// How long to wait for another host to have this VM, where it is not on this one, for the first time, and may be on its
+    /// way.
+    fn may_migrate(&self, classified: &Classified) -> Option<Duration> {
+        let is_gone = self.turn.is_err() && matches!(classified.kind, Some(Kind::UnknownVm | Kind::VmOff));
+        self.lease.filter(|_| is_gone && self.claimed.vm.uuid.is_some() && self.claimed.put_off == 0)
     }
 
     fn tries(&self) -> Tries {

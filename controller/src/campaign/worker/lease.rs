@@ -33,6 +33,11 @@ impl Lease {
         Self(lease)
     }
 
+    /// All of it; `None`: nobody else takes a run.
+    pub(super) fn whole(self) -> Option<Duration> {
+        self.0
+    }
+
     /// Between two heartbeats: a quarter, so that one may be lost.
     pub(super) fn heartbeat(self, without: Duration) -> Duration {
         self.part(1, 4).unwrap_or(without)

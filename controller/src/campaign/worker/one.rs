@@ -22,13 +22,17 @@ use super::{
 use crate::{
     campaign::{
         run::{Baseline, Claimed, Counted, DiskResult, Instruction},
+        seen::known_as,
         store::Store,
     },
     ledger::verdict::Verdict,
-    model::trouble::{Kind, Trouble},
+    model::{
+        image::Datastore,
+        trouble::{Kind, Trouble},
+    },
     trim::{
         event::TurnEvent,
-        look::Look,
+        look::{DiskLook, Look},
         options::TrimOptions,
         outcome::TurnOutcome,
         resume::{Caller, Ticket, lost},
@@ -87,6 +91,7 @@ impl<S: Store, V: Vms> One<S, V> {
             was_held_up: self.switch.was_held_up(),
             took: began.elapsed(),
             lost,
+            lease: self.hand.lease.whole(),
             chance: chance(),
         };
         let ending = over.ending(|datastore| self.vms.identity(datastore));
@@ -214,6 +219,20 @@ fn moved(planned: &[String], now: impl Iterator<Item = String>) -> Result<(), Tr
     Err(Trouble::new(Kind::Drifted, text).hint("plan anew to have it trimmed there"))
 }
 
+/// What the image of a disk is known by on other hosts.
+fn known(host: &str, disk: &DiskLook, name: impl Fn(&Datastore) -> String) -> Vec<String> {
+    let (Some(image), Some(facts), Some(store)) = (&disk.host.image, &disk.image, disk.datastore()) else {
+        return Vec::new();
+    };
+    known_as(host, (&store.identity, &name(store)), &image.path, facts.allocation.file.1)
+}
+
+/// Refuses a VM one of whose images another host's VM uses by now.
+fn shared(users: &str) -> Trouble {
+    let text = format!("its image is used by {users} too: a trim could discard what that has written");
+    Trouble::new(Kind::Drifted, text).hint("plan anew once only one VM uses it")
+}
+
 /// Has the baseline stored before the guest is called.
 struct Keeper<'a, S, V> {
     one: &'a One<S, V>,
@@ -232,8 +251,22 @@ impl<S: Store, V: Vms> Caller for Keeper<'_, S, V> {
         let One { claimed, store, persist, switch, hand, vms, .. } = self.one;
         let now = look.disks.iter().filter_map(|disk| disk.datastore()).map(|store| vms.identity(store));
         moved(&claimed.datastores, now)?;
+        let images: Vec<String> = look
+            .disks
+            .iter()
+            .flat_map(|disk| known(&claimed.vm.host, disk, |store| vms.identity(store)))
+            .collect();
         let stopped = || Trouble::new(Kind::Interrupted, "not begun: it was to end before it began");
         let mut wishes = switch.wishes();
+        // What other hosts have come to use since the plan, this host cannot see.
+        let users = tokio::select! {
+            biased;
+            _ = wishes.wait_for(|wish| *wish == Wish::Cancel) => return Err(stopped()),
+            users = persist.until_answered(|| store.used_elsewhere(claimed, &images)) => users?,
+        };
+        if let Some(users) = users {
+            return Err(shared(&users));
+        }
         let mut asked = Moment::now();
         let ask = || {
             asked = Moment::now();

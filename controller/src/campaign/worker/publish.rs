@@ -209,8 +209,9 @@ impl<F: Fleet, S: Sights> Publisher<'_, F, S> {
     /// Looks at a few VMs whose turn it is; whether there were any.
     async fn look(&self, roster: &mut Roster) -> bool {
         let due = roster.due(self.pace.at_once, self.pace.look_after, Instant::now());
-        let looks =
-            due.iter().map(|vm| async move { assess(vm, &self.sights.look(vm).await, self.sights.names()) });
+        let looks = due.iter().map(|vm| async move {
+            assess(&self.by.host, vm, &self.sights.look(vm).await, self.sights.names())
+        });
         let seen = futures_util::future::join_all(looks).await;
         for (vm, datastores) in seen {
             roster.seen(vm, datastores, Instant::now());

@@ -155,10 +155,10 @@ async fn check_host(global: &Global, args: &StoreArgs, path: &Path, plan: &Plan)
     let found = side_by_side(all, known.parallel(), |vm| {
         let (reached, names, host) = (known.reach(&vm), Arc::clone(&names), here.clone());
         async move {
-            let uuid = vm.domain.as_ref().map(|domain| domain.id.uuid.clone());
+            let uuid = vm.uuid().map(str::to_owned);
             let look = look_at_host(&reached.parts()).await;
             let left_out = look.as_ref().ok().and_then(|look| in_the_way(&vm, look));
-            let disks = look.and_then(|look| disks(&look, &names)).map(Some);
+            let disks = look.and_then(|look| disks(&host, &look, &names)).map(Some);
             Ok(Found { disks, left_out, name: vm.name, host, uuid })
         }
     })
@@ -175,11 +175,11 @@ fn refuse_drift(path: &Path, plan: &Plan, found: &[Found]) -> Result<(), Trouble
 }
 
 /// A VM's disks with an image on this host, as they are now.
-fn disks(look: &Look, names: &DatastoreNames) -> Result<Vec<PlanDisk>, Trouble> {
+fn disks(host: &str, look: &Look, names: &DatastoreNames) -> Result<Vec<PlanDisk>, Trouble> {
     let with_image = look.disks.iter().filter(|disk| disk.host.image.is_some());
     let disks = with_image.map(|disk| match (&disk.image, &disk.image_trouble) {
         (None, Some(trouble)) => Err(trouble.clone()),
-        _ => Ok(image(disk, names).as_ref().map(PlanDisk::from)),
+        _ => Ok(image(host, disk, names).as_ref().map(PlanDisk::from)),
     });
     Ok(disks.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }

@@ -52,7 +52,7 @@ pub(super) async fn here(
     let id = host::id();
     let (mut seen, mut datastores) = (Vec::new(), Vec::<SeenDatastore>::new());
     for (vm, (_, look)) in taken.iter().zip(&looks) {
-        let (vm, stores) = assess(vm, look, &known.config.datastores);
+        let (vm, stores) = assess(&id, vm, look, &known.config.datastores);
         seen.push(vm);
         for store in stores {
             if !datastores.iter().any(|known| known.name == store.name) {

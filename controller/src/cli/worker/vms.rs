@@ -36,10 +36,10 @@ impl HostVms {
         Self { global, names, known: Mutex::new(None) }
     }
 
-    async fn known(&self) -> Result<Arc<Known>, Trouble> {
+    async fn known(&self, within: Duration) -> Result<Arc<Known>, Trouble> {
         let mut known = self.known.lock().await;
         if let Some((at, known)) = known.as_ref()
-            && at.elapsed() < KNOWN_FOR
+            && at.elapsed() < within
         {
             return Ok(Arc::clone(known));
         }
@@ -56,7 +56,7 @@ impl Sights for HostVms {
     }
 
     async fn look(&self, vm: &Vm) -> Result<Look, Trouble> {
-        look(&self.known().await?.reach(vm).parts()).await
+        look(&self.known(KNOWN_FOR).await?.reach(vm).parts()).await
     }
 
     fn names(&self) -> &DatastoreNames {
@@ -70,7 +70,12 @@ impl Vms for HostVms {
     type Storage = HostStorage;
 
     async fn reach(&self, vm: &VmKey) -> Result<Reached, Trouble> {
-        let known = self.known().await?;
+        let known = self.known(KNOWN_FOR).await?;
+        if let Ok(found) = known.find(vm) {
+            return Ok(known.reach(found));
+        }
+        // It may have come a moment ago: its run came with it.
+        let known = self.known(Duration::ZERO).await?;
         Ok(known.reach(known.find(vm)?))
     }
 

@@ -6,6 +6,7 @@ use crate::model::endpoint::{Cid, Port};
 const GOOD: &str = r#"
 [[vm]]
 name  = "guest1"
+uuid  = "00112233445566778899AABBCCDDEEFF"
 agent = "unix:/run/vms/guest1.vsock"
 qmp   = "/run/vms/guest1.qmp"
 labels = ["prod"]
@@ -26,19 +27,26 @@ fn a_whole_file() {
     assert_eq!(parsed.vms.len(), 2);
     let first = &parsed.vms[0];
     assert_eq!(first.labels, ["prod"]);
+    assert_eq!(first.uuid(), Some("00112233-4455-6677-8899-aabbccddeeff"));
     assert_eq!(first.disks[0].image, Image { path: "/dev/null".into(), format: Format::Raw });
     assert_eq!(first.disks[0].serial.as_deref(), Some("DISK0"));
     assert_eq!(parsed.vms[1].agent, Some(Endpoint::Vsock { cid: Cid(3), port: Port::AGENT }));
-    assert_eq!(parsed.images, [(8, PathBuf::from("/dev/null"))]);
+    assert_eq!(parsed.images, [(9, PathBuf::from("/dev/null"))]);
     assert_eq!(parsed.vms[1].token, Some(TokenFile("/etc/trimtab/guest2.token".into())));
     assert!(parse(Path::new("/f"), "").unwrap().vms.is_empty());
 }
+
+/// One VM by two names.
+const TWICE: &str = "[[vm]]\nname = \"a\"\nuuid = \"00112233-4455-6677-8899-aabbccddeeff\"\n[[vm]]\nname = \"b\"\n\
+    uuid = \"00112233-4455-6677-8899-AABBCCDDEEFF\"\n";
 
 #[test]
 fn every_mistake_is_named_with_its_line() {
     let cases = [
         ("[[vm]]\nname = \"a\"\nagnet = \"vsock:3\"\n", "/f:3: ", "agnet"),
         ("[[vm]]\nname = \"a\"\n\n[[vm]]\nname = \"a\"\n", "/f:5: name: ", "second time"),
+        ("[[vm]]\nname = \"a\"\nuuid = \"7\"\n", "/f:3: uuid: ", "\"7\" is no UUID"),
+        (TWICE, "/f:6: uuid: ", "that of \"a\""),
         ("[[vm]]\nname = \"a b\"\n", "/f:2: name: ", "no name of a VM"),
         ("[[vm]]\nname = \"a\"\nagent = \"vsock:2\"\n", "/f:3: agent: ", ""),
         ("[[vm]]\nname = \"a\"\ntoken = \"secret\"\n", "/f:3: token: ", "\"file:/PATH\""),
@@ -72,7 +80,7 @@ async fn a_missing_image_is_named_with_its_line() {
     let path = folder.path().join("fleet.toml");
     std::fs::write(&path, GOOD.replace("/dev/null", "/nonexistent/image")).unwrap();
     let trouble = load(&path).await.unwrap_err();
-    assert!(trouble.text.ends_with(":8: image: /nonexistent/image does not exist"), "{}", trouble.text);
+    assert!(trouble.text.ends_with(":9: image: /nonexistent/image does not exist"), "{}", trouble.text);
     std::fs::write(&path, GOOD).unwrap();
     assert_eq!(load(&path).await.unwrap().len(), 2);
 }

@@ -41,7 +41,7 @@ fn view(seen: &[Seen]) -> HostView {
     let names = DatastoreNames::default();
     let (mut vms, mut datastores): (Vec<SeenVm>, Vec<SeenDatastore>) = Default::default();
     for (vm, result) in seen {
-        let (seen, stores) = assess(vm, result, &names);
+        let (seen, stores) = assess("h", vm, result, &names);
         vms.push(seen);
         datastores.extend(stores);
     }
@@ -224,13 +224,16 @@ fn what_the_store_remembers() {
 fn hosts_that_share_a_datastore_and_an_image() {
     let seen = [seen("a", &[with_slack(5)]), seen("b", &[with_slack(9)])];
     let mut one = view(&seen);
-    one.datastores.iter_mut().for_each(|store| store.identity = "nfs:nas:/x".into());
+    let as_file = |vm: &mut SeenVm, inode: u64| {
+        let image = vm.disks[0].image.as_mut().unwrap();
+        (image.inode, image.known_as) = (inode, vec![format!("nfs:nas:/x\n{inode}")]);
+    };
     let mut other = one.clone();
     other.host = host("g");
-    other.vms.iter_mut().for_each(|vm| vm.disks[0].image.as_mut().unwrap().inode = 77);
+    as_file(&mut other.vms[0], 77);
     // The samples' images are one file.
-    other.vms[1].disks[0].image.as_mut().unwrap().inode = 78;
-    one.vms[1].disks[0].image.as_mut().unwrap().inode = 78;
+    as_file(&mut other.vms[1], 78);
+    as_file(&mut one.vms[1], 78);
     let known = Known { now: Timestamp::UNIX_EPOCH, remembered: &[], spared: &[] };
     let plan = build(&[one, other], true, Vec::new(), &wishes(), &known);
     let vms: Vec<_> = plan.vms.iter().map(|vm| (vm.name.as_str(), vm.host.as_str())).collect();

@@ -17,6 +17,7 @@ const FUNCTIONS: [&str; 13] = [
     "terms()",
     "claim(BIGINT, TEXT, TEXT, TEXT)",
     "baseline(TEXT, BIGINT, BIGINT, TEXT)",
+    "used_elsewhere(TEXT, BIGINT, TEXT[])",
     "heartbeat(TEXT, TEXT, TEXT, BIGINT[], BIGINT[], TEXT[])",
     "finish(TEXT, BIGINT, BIGINT, TEXT)",
     "later(TEXT, BIGINT, BIGINT, TEXT, TEXT, BIGINT, BOOLEAN, TEXT)",

@@ -271,6 +271,13 @@ impl Store for PgStore {
         self.call(async |db| work::baseline(db, claimed, baseline).await).await
     }
 
+    async fn used_elsewhere(&self, claimed: &Claimed, images: &[String]) -> Result<Option<String>, Trouble> {
+        if images.is_empty() {
+            return Ok(None);
+        }
+        self.call(async |db| work::used_elsewhere(db, claimed, images).await).await
+    }
+
     async fn heartbeat(
         &self,
         by: &Claimant,

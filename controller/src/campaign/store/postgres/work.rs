@@ -132,6 +132,20 @@ pub(super) async fn baseline(
     Ok(instruction(&word))
 }
 
+pub(super) async fn used_elsewhere(
+    db: &mut PgConnection,
+    claimed: &Claimed,
+    images: &[String],
+) -> Result<Option<String>, Fault> {
+    let users = sqlx::query_scalar("SELECT used_elsewhere($1, $2, $3)")
+        .bind(&claimed.vm.host)
+        .bind(claimed.run)
+        .bind(images)
+        .fetch_one(db)
+        .await?;
+    Ok(users)
+}
+
 pub(super) async fn heartbeat(
     db: &mut PgConnection,
     by: &Claimant,

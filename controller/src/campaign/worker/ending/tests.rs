@@ -79,7 +79,16 @@ fn ended(turn: &Result<TurnOutcome, Trouble>, stop: Option<Stop>, was_called_bef
 }
 
 fn over<'a>(claimed: &'a Claimed, turn: &'a Result<TurnOutcome, Trouble>, stop: Option<Stop>) -> Over<'a> {
-    Over { claimed, turn, stop, was_held_up: false, took: Duration::ZERO, lost: Vec::new(), chance: 7 }
+    Over {
+        claimed,
+        turn,
+        stop,
+        was_held_up: false,
+        took: Duration::ZERO,
+        lost: Vec::new(),
+        lease: None,
+        chance: 7,
+    }
 }
 
 fn short(over: &Over<'_>) -> Option<Short> {
@@ -145,6 +154,29 @@ fn what_is_anothers_is_told_for_the_history() {
             other => panic!("{name}: {other:?}"),
         };
         assert_eq!(told, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_vm_that_has_left_may_be_on_its_way() {
+    let (none, id) = (None, Some("uuid".to_owned()));
+    let minute = Some(Duration::from_secs(60));
+    for (name, kind, uuid, put_off, lease, expected) in [
+        ("it has left", Kind::UnknownVm, &id, 0, minute, (Err(Wait::Guard), Some(0))),
+        ("it is off here", Kind::VmOff, &id, 0, minute, (Err(Wait::Guard), Some(0))),
+        ("and was a minute ago", Kind::VmOff, &id, 1, minute, (Ok(Class::Away), Some(0))),
+        ("it does not move", Kind::UnknownVm, &none, 0, minute, (Ok(Class::Away), Some(0))),
+        ("there is no other host", Kind::VmOff, &id, 0, None, (Ok(Class::Away), Some(0))),
+        ("it has no agent", Kind::NoAgent, &id, 0, minute, (Ok(Class::Away), Some(0))),
+    ] {
+        let mut claimed = Claimed { put_off, ..claimed(None) };
+        claimed.vm.uuid.clone_from(uuid);
+        let turn = trouble(kind);
+        let over = Over { lease, ..over(&claimed, &turn, None) };
+        assert_eq!(short(&over), Some(expected), "{name}");
+        if let Ending::Later(later) = over.ending(|datastore| datastore.id.clone()) {
+            assert_eq!((Some(later.after), later.text.contains("migrated")), (minute, true), "{name}");
+        }
     }
 }
 

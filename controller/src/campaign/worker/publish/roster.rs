@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use crate::{
     campaign::{
-        plan::assess::uuid,
         seen::{SeenDatastore, SeenHost, SeenVm},
         store::fleet::{News, Sighting},
     },
@@ -71,7 +70,7 @@ impl Roster {
         for vm in vms {
             self.gone.remove(&vm.name);
             let is_on = vm.domain.as_ref().is_none_or(|domain| domain.state != Some(VmState::Off));
-            let known = self.vms.get_mut(&vm.name).filter(|known| uuid(&known.vm) == uuid(&vm));
+            let known = self.vms.get_mut(&vm.name).filter(|known| known.vm.uuid() == vm.uuid());
             match known {
                 Some(known) => {
                     // It was started: what was seen of it off says little.
@@ -114,7 +113,9 @@ impl Roster {
 
     /// What a look found.
     pub(super) fn seen(&mut self, seen: SeenVm, datastores: Vec<SeenDatastore>, now: Instant) {
-        let Some(entry) = self.vms.get_mut(&seen.name).filter(|entry| uuid(&entry.vm) == seen.uuid) else {
+        let Some(entry) =
+            self.vms.get_mut(&seen.name).filter(|entry| entry.vm.uuid() == seen.uuid.as_deref())
+        else {
             return;
         };
         entry.is_on = seen.is_on;
@@ -177,7 +178,7 @@ impl Roster {
 
 impl Entry {
     fn tells(&self) -> Told {
-        Told { uuid: uuid(&self.vm), is_on: self.is_on, seen: self.seen.clone() }
+        Told { uuid: self.vm.uuid().map(str::to_owned), is_on: self.is_on, seen: self.seen.clone() }
     }
 
     fn sighting(&self) -> Sighting {

@@ -11,6 +11,16 @@ CREATE TABLE published_host (
     about     TEXT NOT NULL                 -- JSON: its name, its datastores
 );
 
+-- What the images of a VM are known by, as numbers that an index takes: names may be long.
+CREATE FUNCTION numbers(names TEXT[]) RETURNS BIGINT[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(array_agg(DISTINCT hashtextextended(n, 0)), '{}') FROM unnest(names) AS n
+$$;
+
+CREATE FUNCTION images(seen TEXT) RETURNS BIGINT[] LANGUAGE sql IMMUTABLE SET search_path = trimtab, pg_temp AS $$
+    SELECT numbers(array_agg(k)) FROM jsonb_array_elements(seen::JSONB -> 'disks') AS d,
+        jsonb_array_elements_text(d -> 'image' -> 'known_as') AS k
+$$;
+
 CREATE TABLE published_vm (
     host    TEXT COLLATE "C" NOT NULL REFERENCES published_host,
     name    TEXT COLLATE "C" NOT NULL,
@@ -20,10 +30,12 @@ CREATE TABLE published_vm (
     since   BIGINT NOT NULL,                -- this host has published it
     at      BIGINT NOT NULL,                -- it was as it says
     seen    TEXT,                           -- JSON; NULL: nobody has looked at it yet
+    images  BIGINT[] NOT NULL GENERATED ALWAYS AS (images(seen)) STORED,
     PRIMARY KEY (host, name)
 );
 
 CREATE UNIQUE INDEX published_once ON published_vm (uuid) WHERE has AND uuid <> '';
+CREATE INDEX published_image ON published_vm USING gin (images) WHERE is_on;
 CREATE INDEX published_claim ON published_vm (uuid, since) WHERE is_on AND NOT has;
 
 -- What a host calls itself.
@@ -49,7 +61,8 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    UPDATE run r SET host = of.after WHERE r.id = its;
+    -- What it waited for was of the host that it has left, or of its way here.
+    UPDATE run r SET host = of.after, not_before = 0 WHERE r.id = its;
     INSERT INTO cap (campaign, scope, name, at_once)
     SELECT c.id, 'host', of.after, (c.limits::JSONB ->> 'per_host')::BIGINT FROM campaign c
     WHERE c.id = of.campaign AND c.limits::JSONB ->> 'per_host' IS NOT NULL ON CONFLICT DO NOTHING;
@@ -104,6 +117,27 @@ BEGIN
         );
         PERFORM take_over(one.host, one.name, one.uuid, now);
     END LOOP;
+END $$;
+
+-- Which VMs of other hosts use an image that is known as one of these, for who has this run; NULL: none. A host that is
+-- silent may be cut off, and its VMs write.
+CREATE FUNCTION used_elsewhere(said TEXT, its BIGINT, known_as TEXT[]) RETURNS TEXT
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp AS $$
+DECLARE
+    its_host TEXT := acting(said);
+    its_uuid TEXT;
+BEGIN
+    SELECT v.uuid INTO its_uuid FROM run r JOIN vm v ON v.id = r.vm
+    WHERE r.id = its AND r.host = its_host AND r.state = 'running';
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    RETURN (SELECT string_agg(u.name, ', ') FROM (
+        SELECT format('%s of host %s', left(p.name, 64), coalesce(nullif(called(h.about), ''), p.host)) AS name
+        FROM published_vm p JOIN published_host h ON h.host = p.host
+        WHERE p.is_on AND p.images && numbers(known_as) AND p.host <> its_host AND (p.uuid = '' OR p.uuid <> its_uuid)
+        ORDER BY p.host, p.name LIMIT 8
+    ) AS u);
 END $$;
 
 -- No host keeps more here than this, whatever it sends: 5,000 VMs of 64 KiB, and 32 MiB in all.

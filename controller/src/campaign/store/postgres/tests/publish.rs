@@ -3,7 +3,7 @@
 use super::*;
 use crate::campaign::{
     run::{Class, VmKey, Wait},
-    seen::{SeenHost, SeenVm},
+    seen::{SeenDisk, SeenHost, SeenImage, SeenVm},
     store::{
         conformance::{at, campaign, later, loose, n, result},
         fleet::{Has, Sighting},
@@ -199,6 +199,62 @@ async fn a_plan_of_before_a_migration_goes_where_the_vm_is() {
     assert_eq!(claims(&store, id, "a").await.unwrap().vm.name, "vm-2");
     assert!(claims(&store, id, "a").await.is_none());
     assert_eq!(claims(&store, id, "b").await.unwrap().vm.name, "vm-1");
+}
+
+#[tokio::test]
+async fn an_image_that_another_hosts_vm_has_come_to_use() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let with_image = |uuid: &str, key: &str| {
+        let image = SeenImage {
+            path: "/guests/x.img".into(),
+            inode: 7,
+            datastore: Some("nas".into()),
+            known_as: vec!["nfs:nas:/y\n1".into(), key.into()],
+        };
+        let disk = SeenDisk {
+            name: "vda".into(),
+            image: Some(image),
+            slack: None,
+            allocated_bytes: None,
+            used_bytes: None,
+            goes: true,
+        };
+        SeenVm { disks: vec![disk], ..vm(uuid, true) }
+    };
+    says(&store, "a", &["1"]).await;
+    let id = store.apply(&over(&["1"])).await.unwrap();
+    let run = claims(&store, id, "a").await.unwrap();
+    let keys = ["nfs:nas:/x\n7".to_owned()];
+    let about = Some(SeenHost { name: "node-b".into(), ..SeenHost::default() });
+    for (name, host, vm, expected) in [
+        ("nobody", "b", vm("2", true), None),
+        ("another image", "b", with_image("2", "nfs:nas:/x\n8"), None),
+        ("another VM", "b", with_image("2", &keys[0]), Some("vm-2 of host node-b")),
+        (
+            "another VM without a uuid",
+            "b",
+            SeenVm { uuid: None, ..with_image("2", &keys[0]) },
+            Some("vm-2 of host node-b"),
+        ),
+        ("itself, on its way", "b", with_image("1", &keys[0]), None),
+        ("one that is off", "b", SeenVm { is_on: false, ..with_image("2", &keys[0]) }, None),
+        ("its own host sees that itself", "a", with_image("3", &keys[0]), None),
+    ] {
+        let news = News { about: about.clone(), ..all(vec![vm]) };
+        store.publish(&of(host), &news).await.unwrap();
+        assert_eq!(store.used_elsewhere(&run, &keys).await.unwrap().as_deref(), expected, "{name}");
+        store.publish(&of("b"), &all(Vec::new())).await.unwrap();
+    }
+    store.publish(&of("b"), &all(vec![with_image("2", &keys[0])])).await.unwrap();
+    clock.forward(LEASE + MOMENT);
+    store.publish(&of("a"), &all(vec![vm("1", true)])).await.unwrap();
+    let again = claims(&store, id, "a").await.unwrap();
+    let users = store.used_elsewhere(&again, &keys).await.unwrap();
+    assert_eq!(users.as_deref(), Some("vm-2 of host b"), "its host is silent, and it may write");
+    // Only of what it has to do.
+    store.finish(&again, &result(Class::Reclaimed, 1)).await.unwrap();
+    assert_eq!(store.used_elsewhere(&again, &keys).await.unwrap(), None);
 }
 
 #[tokio::test]
