@@ -10,7 +10,7 @@ use super::{
 use crate::model::trouble::{Kind, Trouble};
 
 /// What a worker calls.
-const FUNCTIONS: [&str; 13] = [
+const FUNCTIONS: [&str; 14] = [
     "active(TEXT)",
     "latest()",
     "mine(TEXT)",
