@@ -79,7 +79,7 @@ CREATE TYPE run_baseline AS (disks disk_baselines);
 
 -- SeenVm.
 CREATE DOMAIN a_number AS number NOT NULL;
-CREATE TYPE seen_image AS (path title, inode a_number, datastore place);
+CREATE TYPE seen_image AS (path title, inode a_number, datastore place, known_as titles);
 CREATE DOMAIN a_size AS size NOT NULL;
 CREATE TYPE seen_slack AS (min_bytes a_size, max_bytes a_size);
 CREATE TYPE seen_disk AS (
