@@ -254,6 +254,11 @@ impl Rig {
         check::caps(&entries, &campaign.limits)
     }
 
+    /// From now on trims rest for so long between two of ten pieces.
+    pub fn rest(&self, pause: Duration) {
+        self.vms.iter().for_each(|vm| vm.rest(pause));
+    }
+
     /// How many guests trim now.
     pub fn trimming(&self) -> usize {
         self.vms.iter().filter(|vm| vm.is_trimming()).count()

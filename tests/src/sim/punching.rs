@@ -7,7 +7,10 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -44,14 +47,16 @@ const HALF: u64 = KEPT_BYTES + (IMAGE_BYTES - KEPT_BYTES) / 2;
 const BOOT_ID: &str = "6f0c4a1e-0000-4000-8000-000000000002";
 /// Shorter than a real agent's, so that a test that kills workers does not wait for it.
 const LINGER: Duration = Duration::from_millis(400);
+/// Who rests sees in this time that it is to end.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// A VM with one disk that is a file of the host.
 #[derive(Clone, Debug)]
 pub struct PunchingVm {
     name: String,
     image: PathBuf,
-    /// Between two pieces.
-    pause: Duration,
+    /// Between two pieces, in milliseconds.
+    pause: Arc<AtomicU64>,
     /// A caller that answers no ping for so long has gone.
     keepalive: Option<Duration>,
     holds: Holds<Moment>,
@@ -95,7 +100,14 @@ impl PunchingVm {
         file.set_len(DISK_BYTES)?;
         fallocate(&file, FallocateFlags::empty(), 0, offset(IMAGE_BYTES)).map_err(io::Error::from)?;
         let (holds, state) = (Holds::default(), Arc::default());
-        Ok(Self { name: name.to_owned(), image, pause, keepalive: None, holds, state })
+        let vm = Self { name: name.to_owned(), image, pause: Arc::default(), keepalive: None, holds, state };
+        vm.rest(pause);
+        Ok(vm)
+    }
+
+    /// From now on its trims rest for so long between two pieces.
+    pub fn rest(&self, pause: Duration) {
+        self.pause.store(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// One whose trims are held up where these say.
@@ -199,7 +211,7 @@ impl PunchingVm {
     /// Punches piece by piece until it is done, cancelled or left alone.
     async fn punch(self) {
         let began = Instant::now();
-        let mut at = KEPT_BYTES;
+        let (mut at, mut rested) = (KEPT_BYTES, began);
         let stop = loop {
             {
                 let state = self.lock();
@@ -213,6 +225,12 @@ impl PunchingVm {
             if at >= IMAGE_BYTES {
                 break StopReason::Done;
             }
+            let pause = Duration::from_millis(self.pause.load(Ordering::Relaxed));
+            let rest = pause.saturating_sub(rested.elapsed());
+            if at > KEPT_BYTES && !rest.is_zero() {
+                sleep(rest.min(MOMENT)).await;
+                continue;
+            }
             let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
             let file = OpenOptions::new().write(true).open(&self.image);
             // What is not punched shows in what the image occupies.
@@ -221,7 +239,7 @@ impl PunchingVm {
             if at >= HALF {
                 self.holds.at(|moment| *moment == Moment::Midst).await;
             }
-            sleep(self.pause).await;
+            rested = Instant::now();
         };
         let mut state = self.lock();
         if let Some(mut report) = state.report.take() {

@@ -4,7 +4,7 @@
 use trimtab_controller::campaign::{account::CampaignState, store::Store};
 use trimtab_tests::netns::Cut;
 
-use crate::rig::Fleet;
+use crate::rig::{Fleet, LONG_PAUSE};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_trims_end_before_their_lease_and_the_campaign_goes_on() {
@@ -12,17 +12,13 @@ async fn its_trims_end_before_their_lease_and_the_campaign_goes_on() {
     let _worker = fleet.worker("a");
     for _ in 0..2 {
         fleet.until(|status| status.running.len() > 2).await;
+        fleet.host.rest(LONG_PAUSE);
+        fleet.until_so("guests trim", || fleet.host.trimming() > 0).await;
         let before = troubles(&fleet);
-        fleet.net().cut(Cut::Both).unwrap();
+        assert!(fleet.cut(Cut::Both) > 0);
         fleet.until_expired().await;
         assert!(troubles(&fleet) <= before + 1, "said once:\n{}", fleet.said("a"));
-        assert_eq!(
-            fleet.host.trimming(),
-            0,
-            "it is another one's now, and a guest trims\n{}",
-            fleet.said("a")
-        );
-        fleet.net().mend().unwrap();
+        fleet.mend();
     }
     let said = fleet.said("a");
     assert!(said.contains("): the store has not answered for most of their lease"), "{said}");
@@ -45,7 +41,9 @@ async fn an_abort_meanwhile_ends_when_nothing_trims_any_more() {
     let fleet = Fleet::apart(16).await;
     let worker = fleet.worker("a");
     fleet.until(|status| status.running.len() > 1 && Fleet::done(status) > 0).await;
-    fleet.net().cut(Cut::Both).unwrap();
+    fleet.host.rest(LONG_PAUSE);
+    fleet.until_so("guests trim", || fleet.host.trimming() > 0).await;
+    assert!(fleet.cut(Cut::Both) > 0);
     let running = usize::try_from(fleet.until(|_| true).await.summary.running).unwrap();
     let mut command = fleet.host.command(&["campaign", "abort"]).unwrap();
     command.env("TRIMTAB_STORE", fleet.postgres.url("trimtab"));
@@ -54,7 +52,7 @@ async fn an_abort_meanwhile_ends_when_nothing_trims_any_more() {
     assert!(String::from_utf8_lossy(&ended.stdout).contains(": aborted, "), "{ended:?}");
     assert_eq!(fleet.host.trimming(), 0, "aborted, and a guest trims");
     let aborted = fleet.until(|status| status.summary.state == CampaignState::Aborted).await.summary;
-    fleet.net().mend().unwrap();
+    fleet.mend();
     // What it had done until then comes too late for the sums, and is in the history.
     let told = || fleet.said("a").matches("nothing is counted").count();
     fleet.until_so("it tells what it had", || told() >= running).await;

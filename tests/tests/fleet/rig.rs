@@ -17,11 +17,21 @@ use trimtab_controller::{
     },
     host,
 };
-use trimtab_tests::{campaigns::WorkerProcess, netns::Net, postgres::Postgres, sim::killing::Rig, way::Way};
+use trimtab_tests::{
+    campaigns::WorkerProcess,
+    netns::{Cut, Net},
+    postgres::Postgres,
+    sim::killing::Rig,
+    way::Way,
+};
 
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
+/// Where a worker is to end its trims in two thirds of it, on a machine that does other things too.
+pub(crate) const LEASE_OF_A_NET: Duration = Duration::from_secs(3);
 /// Ten pieces of a trim take a second.
 const PAUSE: Duration = Duration::from_millis(100);
+/// None of them ends while the network is cut.
+pub(crate) const LONG_PAUSE: Duration = Duration::from_secs(5);
 /// An agent takes a caller for gone that is silent for so long: before its lease is over.
 const KEEPALIVE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -72,7 +82,8 @@ impl Fleet {
 
     async fn with(host: Rig, postgres: Postgres, road: Road) -> Self {
         let operator = postgres.url("trimtab");
-        init(&operator, Terms { lease: LEASE }).await.unwrap();
+        let lease = if road.net.is_some() { LEASE_OF_A_NET } else { LEASE };
+        init(&operator, Terms { lease }).await.unwrap();
         let role = format!("trimtab-{}", host::id());
         grant(&operator, &host::id(), &role).await.unwrap();
         let store = PgStore::open(&operator).await.unwrap();
@@ -97,7 +108,7 @@ impl Fleet {
         self.road.way.as_ref().unwrap()
     }
 
-    pub(crate) fn net(&self) -> &Net {
+    fn net(&self) -> &Net {
         self.road.net.as_ref().unwrap()
     }
 
@@ -150,12 +161,28 @@ impl Fleet {
         }
     }
 
-    /// Waits until the store has taken back all that ran. It does so with the next change that anybody makes.
+    /// Cuts the network; says how many guests trim then. None of them comes to its end by itself until it is mended.
+    pub(crate) fn cut(&self, cut: Cut) -> usize {
+        self.host.rest(LONG_PAUSE);
+        let trimming = self.host.trimming();
+        self.net().cut(cut).unwrap();
+        trimming
+    }
+
+    pub(crate) fn mend(&self) {
+        self.net().mend().unwrap();
+        self.host.rest(PAUSE);
+    }
+
+    /// Waits until the store has taken back all that ran, which it does with the next change that anybody makes: nothing trims
+    /// any more then.
     pub(crate) async fn until_expired(&self) {
         while self.until(|_| true).await.summary.running > 0 {
             self.store.order(self.campaign, &Order::Resume, "test").await.unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let trimming = self.host.trimming();
+        assert_eq!(trimming, 0, "all is another one's now, and guests trim\n{}", self.all_said());
     }
 
     fn all_said(&self) -> String {

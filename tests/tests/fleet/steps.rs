@@ -119,6 +119,11 @@ impl Step {
         matches!(self.0, Asks(_)).then_some(halt)
     }
 
+    /// Whether a guest is in the middle of its trim there.
+    pub(crate) fn is_in_a_trim(self) -> bool {
+        matches!(self.0, Trims(Moment::Midst))
+    }
+
     /// Whether the worker ends by itself.
     pub(crate) fn ends(self) -> bool {
         self.1 == Leaving
