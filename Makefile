@@ -67,10 +67,10 @@ bench: agent-static ## how large the agent is, how fast campaigns and their stor
 	@$(TARGET)/$(TRIPLE)/quick/bench-campaign
 	@$(TARGET)/$(TRIPLE)/quick/bench-kills
 	@$(TARGET)/$(TRIPLE)/quick/bench-fleet
-	@$(TARGET)/$(TRIPLE)/quick/bench target/bench.json
 	@rm -f target/bench-guest.json
 	@$(TARGET)/$(TRIPLE)/quick/bench-guest target/bench-guest.json
 	@$$([ $$(id -u) = 0 ] || echo sudo -E) $(TARGET)/$(TRIPLE)/quick/bench-pace target/bench-pace.json
+	@$(TARGET)/$(TRIPLE)/quick/bench target/bench.json
 
 .PHONY: check
 check: ## formatting, clippy and licences, warnings as errors

@@ -75,19 +75,7 @@ pub async fn play(program: &Path, apart: Apart, processes: u64, limits: &Limits)
     let folder = tempfile::tempdir()?;
     let commits_before = commits(&server)?;
     let cpu_before = cpu_of_all(server.pid()?)?;
-    let started: Result<Vec<Child>> = (0..processes)
-        .map(|number| {
-            Command::new(program)
-                .args(["part", &server.url("HOST"), &number.to_string(), &processes.to_string()])
-                .args([apart.fleet.vms, apart.fleet.datastores, apart.hosts].map(|number| number.to_string()))
-                .args([apart.fleet.odd_percent, apart.faster.into()].map(|number: u64| number.to_string()))
-                .arg(folder.path().join(number.to_string()))
-                .stdin(Stdio::piped())
-                .spawn()
-                .with_context(|| format!("cannot start {}", program.display()))
-        })
-        .collect();
-    let mut children = started?;
+    let mut children = start(program, &server, apart, processes, folder.path())?;
     let until = Instant::now() + PATIENCE;
     let state = loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -98,12 +86,9 @@ pub async fn play(program: &Path, apart: Apart, processes: u64, limits: &Limits)
     };
     let database_cpu = cpu_of_all(server.pid()?)?.saturating_sub(cpu_before);
     let commits = commits(&server)?.saturating_sub(commits_before);
-    for child in &mut children {
-        drop(child.stdin.take());
-    }
+    end(&mut children)?;
     let mut all = Record::default();
-    for (number, mut child) in children.into_iter().enumerate() {
-        ensure!(child.wait()?.success(), "process {number} failed");
+    for number in 0..children.len() {
         let text = fs::read_to_string(folder.path().join(number.to_string()))?;
         let one: Record = serde_json::from_str(&text)?;
         all.guests.extend(one.guests);
@@ -148,6 +133,83 @@ pub async fn play(program: &Path, apart: Apart, processes: u64, limits: &Limits)
     })
 }
 
+/// What workers cost their database that have nothing to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest {
+    /// Connections that they have.
+    pub connections: u64,
+    /// Transactions of all of them.
+    pub commits: u64,
+    /// What PostgreSQL used of a CPU.
+    pub database_cpu: Duration,
+    /// Its memory, by the share of each of its processes (Pss).
+    pub database_kib: u64,
+}
+
+/// Lets so many workers wait for work for so long, in so many processes that are started as by [`play`].
+///
+/// # Errors
+/// Something cannot be started or read.
+pub async fn rest(program: &Path, workers: u64, processes: u64, span: Duration) -> Result<Rest> {
+    let server = Postgres::start()?;
+    let operator = server.url("trimtab");
+    init(&operator, None).await?;
+    for host in 0..workers {
+        grant(&operator, &host_name(host), &host_name(host)).await?;
+    }
+    let fleet = fleet::FleetSpec { seed: 0, vms: 0, datastores: 1, odd_percent: 0, first_percent: 0 };
+    let folder = tempfile::tempdir()?;
+    let apart = Apart { fleet, hosts: workers, faster: 1 };
+    let mut children = start(program, &server, apart, processes, folder.path())?;
+    let until = Instant::now() + PATIENCE;
+    while server.query("SELECT count(*) FROM trimtab.host")? != workers.to_string() {
+        ensure!(Instant::now() < until, "the workers do not come");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let (commits_before, cpu_before) = (commits(&server)?, cpu_of_all(server.pid()?)?);
+    tokio::time::sleep(span).await;
+    let database_cpu = cpu_of_all(server.pid()?)?.saturating_sub(cpu_before);
+    let commits = commits(&server)?.saturating_sub(commits_before);
+    let theirs = "SELECT count(*) FROM pg_stat_activity WHERE usename LIKE 'host-%'";
+    let connections = server.query(theirs)?.parse()?;
+    let database_kib = memory_of_all(server.pid()?)?;
+    end(&mut children)?;
+    Ok(Rest { connections, commits, database_cpu, database_kib })
+}
+
+/// The processes of a fleet; each writes what it saw into a file of this folder.
+fn start(
+    program: &Path,
+    server: &Postgres,
+    apart: Apart,
+    processes: u64,
+    folder: &Path,
+) -> Result<Vec<Child>> {
+    (0..processes)
+        .map(|number| {
+            Command::new(program)
+                .args(["part", &server.url("HOST"), &number.to_string(), &processes.to_string()])
+                .args([apart.fleet.vms, apart.fleet.datastores, apart.hosts].map(|number| number.to_string()))
+                .args([apart.fleet.odd_percent, apart.faster.into()].map(|number: u64| number.to_string()))
+                .arg(folder.join(number.to_string()))
+                .stdin(Stdio::piped())
+                .spawn()
+                .with_context(|| format!("cannot start {}", program.display()))
+        })
+        .collect()
+}
+
+/// Has them leave, and waits for them.
+fn end(children: &mut [Child]) -> Result<()> {
+    for child in children.iter_mut() {
+        drop(child.stdin.take());
+    }
+    for (number, child) in children.iter_mut().enumerate() {
+        ensure!(child.wait()?.success(), "process {number} failed");
+    }
+    Ok(())
+}
+
 /// What the report says came back is what storage lost, VM by VM.
 fn check_bytes(lost: &[(String, i64)], runs: &[RunRow]) -> Result<()> {
     ensure!(lost.len() == runs.len(), "{} VMs, and {} runs", lost.len(), runs.len());
@@ -165,19 +227,32 @@ fn commits(server: &Postgres) -> Result<u64> {
 
 /// What a process and all its children, those that have ended included, used of a CPU. See proc_pid_stat(5).
 fn cpu_of_all(pid: u32) -> Result<Duration> {
-    let own = times(pid)?;
-    let mut ticks: u64 = own.iter().sum();
-    for entry in fs::read_dir("/proc")? {
-        let Ok(child) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
-        // One that ends just now is counted with what its parent has waited for, the next time.
-        let is_ours = fs::read_to_string(format!("/proc/{child}/status"))
-            .is_ok_and(|status| status.lines().any(|line| line == format!("PPid:\t{pid}")));
-        if is_ours && let Ok(its) = times(child) {
-            ticks += its.iter().take(2).sum::<u64>();
-        }
-    }
+    let own: u64 = times(pid)?.iter().sum();
+    // One that ends just now is counted with what its parent has waited for, the next time.
+    let others = children_of(pid)?.into_iter().filter_map(|child| times(child).ok());
+    let ticks = own + others.map(|its| its.iter().take(2).sum::<u64>()).sum::<u64>();
     // USER_HZ, which is 100 on every architecture that QEMU runs guests of.
     Ok(Duration::from_millis(ticks * 10))
+}
+
+/// What a process and its children take of memory, in KiB. What they share is counted once: see proc_pid_smaps(5).
+fn memory_of_all(pid: u32) -> Result<u64> {
+    let own = |pid: u32| {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or_default()
+    };
+    Ok(own(pid) + children_of(pid)?.into_iter().map(own).sum::<u64>())
+}
+
+fn children_of(pid: u32) -> Result<Vec<u32>> {
+    let all = fs::read_dir("/proc")?.flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok());
+    let is_child = |child: &u32| {
+        fs::read_to_string(format!("/proc/{child}/status"))
+            .is_ok_and(|status| status.lines().any(|line| line == format!("PPid:\t{pid}")))
+    };
+    Ok(pids.filter(is_child).collect())
 }
 
 /// utime, stime, cutime and cstime.

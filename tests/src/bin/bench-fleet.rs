@@ -1,5 +1,6 @@
 //! Part of `make bench`: one campaign over 10,000 simulated VMs on 50 hosts and 20 datastores, by 1, 8 and 50 processes over a
-//! real PostgreSQL. `bench-fleet [VMS [PROCESSES...]]`. Exits with 1 when it is over its budget.
+//! real PostgreSQL, and what workers cost it that wait. `bench-fleet [VMS [PROCESSES...]]`, `bench-fleet rest [WORKERS...]`. Exits
+//! with 1 when a campaign is over its budget.
 //!
 //! `bench-fleet part …` is such a process; it lives until its standard input ends.
 
@@ -9,13 +10,14 @@ use std::{
     num::NonZeroU32,
     process::ExitCode,
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::watch;
 use trimtab_controller::campaign::limits::{Limits, Share};
 use trimtab_tests::{
-    bench::fleet::play,
+    bench::fleet::{Rest, play, rest},
     sim::{apart::Apart, fleet::FleetSpec},
 };
 
@@ -42,12 +44,42 @@ async fn main() -> Result<ExitCode> {
             }
             _ => bail!("a part is told URL PART OF VMS DATASTORES HOSTS ODD FASTER FILE"),
         },
+        Some((word, given)) if word == "rest" => match numbers(given)?.as_slice() {
+            [] => at_rest(&[20, 50, 140]).await,
+            workers => at_rest(workers).await,
+        },
         _ => match numbers(&words)?.as_slice() {
-            [] => table(10_000, &[1, 8, 50]).await,
+            [] => {
+                let ended = table(10_000, &[1, 8, 50]).await?;
+                at_rest(&[20, 50, 140]).await?;
+                Ok(ended)
+            }
             [vms] => table(*vms, &[1, 8, 50]).await,
             [vms, processes @ ..] => table(*vms, processes).await,
         },
     }
+}
+
+/// What a minute of so many workers without work costs.
+async fn at_rest(workers: &[u64]) -> Result<ExitCode> {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let mut out = std::io::stdout();
+    writeln!(out, "workers that have nothing to do")?;
+    writeln!(out, "| workers | connections | transactions/s | of a core, % | PostgreSQL, MiB |")?;
+    writeln!(out, "|---|---|---|---|---|")?;
+    for workers in workers {
+        let Rest { connections, commits, database_cpu, database_kib } =
+            rest(&env::current_exe()?, *workers, 4, MINUTE).await?;
+        let second = |sum: f64| sum / MINUTE.as_secs_f64();
+        writeln!(
+            out,
+            "| {workers} | {connections} | {:.0} | {:.1} | {} |",
+            second(f64::from(u32::try_from(commits)?)),
+            second(database_cpu.as_secs_f64() * 100.0),
+            database_kib / 1024,
+        )?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn apart(vms: u64, datastores: u64, hosts: u64, odd_percent: u64, faster: u32) -> Apart {

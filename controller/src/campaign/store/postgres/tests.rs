@@ -3,6 +3,7 @@
 mod held;
 mod hostile;
 mod leases;
+mod plans;
 mod publish;
 mod rights;
 mod server;
