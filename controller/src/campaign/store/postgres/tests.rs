@@ -5,6 +5,7 @@ mod hostile;
 mod leases;
 mod plans;
 mod publish;
+mod reach;
 mod rights;
 mod server;
 mod words;

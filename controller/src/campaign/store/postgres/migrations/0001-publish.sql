@@ -127,6 +127,7 @@ DECLARE
     its_host TEXT := acting(said);
     its_uuid TEXT;
 BEGIN
+    PERFORM check_lists('images', cardinality(known_as), 5000);
     SELECT v.uuid INTO its_uuid FROM run r JOIN vm v ON v.id = r.vm
     WHERE r.id = its AND r.host = its_host AND r.state = 'running';
     IF NOT FOUND THEN

@@ -45,8 +45,16 @@ async fn a_hosts_session_that_does_not_end_is_ended() {
     sqlx::raw_sql(HOLD).execute(&mut thief).await.unwrap();
     store.heartbeat(&of("other"), None, &[]).await.unwrap();
     assert!(sqlx::raw_sql("COMMIT").execute(&mut thief).await.is_err(), "its session is over");
-    let told = store.events(id).await.unwrap();
-    let told = told.iter().find(|event| event.what == "held up").unwrap();
+    // Who looked has his answer a moment later.
+    let mut told = None;
+    for _ in 0..500 {
+        told = store.events(id).await.unwrap().into_iter().find(|event| event.what == "held up");
+        if told.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let told = told.unwrap();
     assert!(told.text.contains(&format!("role \"{host}\" held")), "{told:?}");
 }
 

@@ -121,6 +121,7 @@ async fn what_cannot_be_is_refused_and_nobody_else_sees_it() {
         ("a worker that is none", "SELECT recover('h', NULL)"),
         ("a claim by nobody", "SELECT claim(1, 'h', NULL, 'm')"),
         ("a long mark", "SELECT claim(1, 'h', 'w of h', repeat('x', 5000))"),
+        ("a million images", "SELECT used_elsewhere('h', 1, array_fill('x'::TEXT, '{1000000}'))"),
         ("VMs without names", "SELECT publish('h', NULL, NULL, '{NULL}', '{u}', '{t}', '{NULL}', '{}')"),
         (
             "a long name",

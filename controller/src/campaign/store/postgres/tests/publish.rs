@@ -310,3 +310,19 @@ async fn who_could_not_be_heard_is_not_silent() {
     says(&store, "b", &["1"]).await;
     assert_eq!(whose(&store).await, ["a: (vm-1 of b)", "b: vm-1"]);
 }
+
+/// As docs/usage/fleets.md has it.
+#[tokio::test]
+async fn what_a_host_that_was_shut_out_had_is_free() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    says(&store, "a", &["1"]).await;
+    says(&store, "b", &["1"]).await;
+    let db = &mut *store.ways.take().await.unwrap();
+    for table in ["published_vm", "published_host"] {
+        let statement = format!("DELETE FROM trimtab.{table} WHERE host = 'a'");
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *db).await.unwrap();
+    }
+    says(&store, "b", &["1"]).await;
+    assert_eq!(whose(&store).await, ["b: vm-1"]);
+}
