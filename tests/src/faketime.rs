@@ -18,6 +18,22 @@ pub enum Clock<'a> {
     In(&'a Path),
 }
 
+/// Has a command go by this clock.
+///
+/// # Errors
+/// There is no libfaketime.
+pub fn set(command: &mut Command, clock: Clock<'_>) -> Result<()> {
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
+    ensure!(Path::new(&library).exists(), "{library} is missing; run: tests/setup test");
+    let (name, value) = match clock {
+        Clock::Off(offset) => ("FAKETIME", OsStr::new(offset)),
+        Clock::In(file) => ("FAKETIME_TIMESTAMP_FILE", file.as_os_str()),
+    };
+    command.env("LD_PRELOAD", library).env(name, value);
+    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    Ok(())
+}
+
 /// Such a worker, killed when it is dropped.
 #[derive(Debug)]
 pub struct WithClock {
@@ -31,14 +47,7 @@ impl WithClock {
     /// # Errors
     /// There is no libfaketime, or it cannot be started.
     pub fn start(mut command: Command, clock: Clock<'_>, log: &Path) -> Result<Self> {
-        let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
-        ensure!(Path::new(&library).exists(), "{library} is missing; run: tests/setup test");
-        let (name, value) = match clock {
-            Clock::Off(offset) => ("FAKETIME", OsStr::new(offset)),
-            Clock::In(file) => ("FAKETIME_TIMESTAMP_FILE", file.as_os_str()),
-        };
-        command.env("LD_PRELOAD", library).env(name, value);
-        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        set(&mut command, clock)?;
         let worker = WorkerProcess::start(command, log)?;
         Ok(Self { id: worker.id(), worker: Some(worker) })
     }

@@ -66,6 +66,22 @@ impl Postgres {
         self.order("start")
     }
 
+    /// Ends it in order.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn stop(&mut self) -> Result<()> {
+        self.order("stop")
+    }
+
+    /// Starts it after that.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.order("start")
+    }
+
     /// Keeps a copy of what it has now, while it is down for a moment.
     ///
     /// # Errors

@@ -114,9 +114,9 @@ fn hosts(out: &mut String, plan: &Plan) -> std::fmt::Result {
 
 /// Of a fleet: which host a VM is on.
 fn host(out: &mut String, names: Option<&HostNames>, id: &str) -> std::fmt::Result {
-    match names.map(|names| names.called(id)) {
-        Some(called) if called != id => writeln!(out, "host = {}  # {}", quoted(id), safe(called)),
-        Some(_) => writeln!(out, "host = {}", quoted(id)),
+    match names.map(|names| names.name(id)) {
+        Some(Some(name)) => writeln!(out, "host = {}  # {}", quoted(id), safe(name)),
+        Some(None) => writeln!(out, "host = {}", quoted(id)),
         None => Ok(()),
     }
 }

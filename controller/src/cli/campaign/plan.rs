@@ -49,7 +49,7 @@ pub(super) async fn run(
     }
     let config = store::config(global, store)?;
     let opened = AnyStore::open_to_read(&config.store).await?;
-    let fleet = views::fleet(&opened, args).await?;
+    let fleet = views::fleet(&opened, args, output).await?;
     let is_fleet = fleet.is_some();
     let local: BTreeSet<String> = config.gates.iter().map(|gate| gate.name.clone()).collect();
     let gates = fleet.as_ref().map_or(&local, |(_, gates)| gates);

@@ -27,12 +27,13 @@ use crate::{
         survey, vms,
     },
     config::Config,
+    guest::text::safe,
     host,
     model::{
         trouble::{Kind, Trouble},
         vm::Vm,
     },
-    render::progress::Progress,
+    render::{campaign::some_of, progress::Progress},
 };
 
 /// Hosts with their VMs, and who is left out before anything is known of him.
@@ -76,9 +77,12 @@ pub(super) async fn here(
 pub(super) async fn fleet(
     store: &AnyStore,
     args: &PlanArgs,
+    output: &Output,
 ) -> Result<Option<(Views, BTreeSet<String>)>, Trouble> {
-    if store.fleet().is_none() {
-        return Ok(None);
+    let Some(database) = store.fleet() else { return Ok(None) };
+    let unheard = database.unheard().await?;
+    if !unheard.is_empty() {
+        output.note(&never_heard(&unheard));
     }
     let published = published(store).await?;
     let meant = Meant {
@@ -88,6 +92,12 @@ pub(super) async fn fleet(
     };
     let views = published::views(&published, meant, store.now().await?)?;
     Ok(Some((views, published::gates(&published))))
+}
+
+/// Hosts that an operator has let in, and that no plan can be about.
+fn never_heard(hosts: &[String]) -> String {
+    let hosts: Vec<String> = hosts.iter().map(|host| safe(host)).collect();
+    format!("no worker was ever heard on {}: systemctl enable --now trimtab-worker there", some_of(&hosts))
 }
 
 /// What all hosts have published: at least one has.

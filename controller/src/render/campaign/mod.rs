@@ -7,7 +7,7 @@ pub mod report;
 pub mod status;
 mod words;
 
-pub(crate) use words::class;
+pub(crate) use words::{class, some_of};
 
 #[cfg(test)]
 pub(crate) mod samples;

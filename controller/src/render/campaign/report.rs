@@ -6,7 +6,10 @@ use std::{cmp::Reverse, collections::BTreeMap};
 use comfy_table::CellAlignment;
 use jiff::Timestamp;
 
-use super::words::{at, between, class, classes, styled_state, sums, vms, why};
+use super::{
+    status::workers,
+    words::{at, between, class, classes, styled_state, sums, vms, why},
+};
 use crate::{
     campaign::{
         account::{RunRow, Status, Summary},
@@ -32,6 +35,7 @@ const DATASTORE: usize = 60;
 /// The whole text. `all`: every VM, not only the biggest.
 pub fn text(status: &Status, runs: &[RunRow], all: bool) -> String {
     let mut out = head(&status.summary, status.now);
+    out.push_str(&workers(status));
     if !status.datastores.is_empty() {
         out.push('\n');
         out.push_str(&by_datastore(status));
@@ -214,6 +218,10 @@ mod tests {
         }
         let report = text(&samples::fleet(), &runs, false);
         assert!(report.lines().all(|line| line.chars().count() <= COLUMNS), "{report}");
+        let mut waits = samples::fleet();
+        waits.hosts[1].has_worker = false;
+        let told = text(&waits, &runs, false);
+        assert!(told.contains("no worker was heard lately on host node2 (5s): systemctl status"), "{told}");
         let row = |of: &str| report.lines().find(|line| line.starts_with(of)).unwrap();
         assert!(row("web-13 ").contains(" node1  reclaimed "), "{report}");
         assert!(row("web-12").contains(" node2  reclaimed "), "{report}");

@@ -38,7 +38,7 @@ pub fn screen(status: &Status) -> String {
         out.push_str(&datastores(&status.datastores, &status.names));
     }
     out.push_str(&waiting(status, now));
-    out.push_str(&workers(status, now));
+    out.push_str(&workers(status));
     out.push_str(&next(status));
     out
 }
@@ -150,7 +150,7 @@ fn waiting(status: &Status, now: Timestamp) -> String {
 }
 
 /// Hosts whose worker is missing or silent, or admits nothing: nothing goes on there.
-fn workers(status: &Status, now: Timestamp) -> String {
+pub(super) fn workers(status: &Status) -> String {
     if status.summary.ended.is_some() {
         return String::new();
     }
@@ -160,7 +160,7 @@ fn workers(status: &Status, now: Timestamp) -> String {
         .hosts
         .iter()
         .filter(|host| !host.has_worker)
-        .filter_map(|host| Some(format!("{} ({})", named(host), between(host.seen?, now))))
+        .filter_map(|host| Some(format!("{} ({})", named(host), between(host.seen?, status.now))))
         .collect();
     let mut out = String::new();
     for (hosts, text, what) in [

@@ -105,7 +105,7 @@ pub(super) fn vms(count: u32) -> String {
 }
 
 /// "host node1", or "3 hosts, node1, node2, node3".
-pub(super) fn some_of(hosts: &[String]) -> String {
+pub(crate) fn some_of(hosts: &[String]) -> String {
     let shown: Vec<&str> = hosts.iter().take(MOST_HOSTS).map(String::as_str).collect();
     let shown = shown.join(", ");
     match (hosts.len(), hosts.len().saturating_sub(MOST_HOSTS)) {

@@ -119,6 +119,14 @@ impl PgStore {
         self.call(async |db| work::mine(db, by).await).await
     }
 
+    /// The hosts that have a role and have never published anything, by their machine ids.
+    ///
+    /// # Errors
+    /// The database does not answer, or this role is no operator's.
+    pub async fn unheard(&self) -> Result<Vec<String>, Trouble> {
+        self.look(async |db, _| publish::unheard(db).await).await
+    }
+
     /// Ends its connections in order.
     pub async fn close(self) {
         self.ways.close().await;

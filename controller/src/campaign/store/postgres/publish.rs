@@ -37,6 +37,14 @@ pub(super) async fn publish(db: &mut PgConnection, by: &Claimant, news: &News) -
     Ok(revision)
 }
 
+pub(super) async fn unheard(db: &mut PgConnection) -> Result<Vec<String>, Fault> {
+    let hosts = sqlx::query_scalar(
+        "SELECT r.host FROM host_role r WHERE NOT EXISTS (SELECT FROM published_host p WHERE p.host = r.host) \
+         ORDER BY r.host",
+    );
+    Ok(hosts.fetch_all(db).await?)
+}
+
 #[derive(FromRow)]
 struct VmLine {
     host: String,
