@@ -84,7 +84,7 @@ pub(crate) fn fleet() -> Plan {
 }
 
 /// A disk with this image that a trim would take.
-pub(super) fn seen_disk(image: SeenImage) -> SeenDisk {
+pub(crate) fn seen_disk(image: SeenImage) -> SeenDisk {
     SeenDisk {
         name: "vda".into(),
         image: Some(image),

@@ -269,6 +269,12 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         }
         self.worker.store.is_told(epoch);
         self.epoch = epoch;
+        // What runs here waits there, and would be claimed a second time.
+        let (asked, said, held) = (Moment::now(), self.hand.stages(), self.hand.held());
+        let Worker { store, claimant, .. } = self.worker;
+        if let Ok(told) = self.persist.write(store.heartbeat(claimant, held.as_deref(), &said)).await {
+            self.hand.obey(&told, &said, asked);
+        }
         true
     }
 

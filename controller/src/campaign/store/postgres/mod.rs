@@ -27,6 +27,7 @@ mod order;
 mod publish;
 #[path = "../sql/read.rs"]
 mod read;
+mod sound;
 #[path = "../sql/told.rs"]
 mod told;
 pub mod url;

@@ -1,20 +1,18 @@
 //! What hosts publish: written by the function of `migrations/0001-publish.sql`, read by operators.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{FromRow, PgConnection};
 
 use super::{
     fault::Fault,
     fit,
+    sound::Row,
     words::{parsed, time},
 };
-use crate::campaign::{
-    seen::{Out, SeenVm},
-    store::{
-        Claimant,
-        fleet::{Has, News, PublishedHost, PublishedVm},
-    },
+use crate::campaign::store::{
+    Claimant,
+    fleet::{Has, News, PublishedHost, PublishedVm},
 };
 
 pub(super) async fn publish(db: &mut PgConnection, by: &Claimant, news: &News) -> Result<Option<i64>, Fault> {
@@ -64,6 +62,10 @@ pub(super) async fn published(db: &mut PgConnection, now: i64) -> Result<Vec<Pub
             .bind(now)
             .fetch_all(&mut *db)
             .await?;
+    let hosts = hosts.into_iter().map(|(host, about, at, is_silent)| {
+        Ok(PublishedHost { about: parsed(&about)?, at: time(at)?, is_silent, host, vms: Vec::new() })
+    });
+    let mut hosts = hosts.collect::<Result<Vec<_>, Fault>>()?;
     let lines: Vec<VmLine> = sqlx::query_as(
         "SELECT p.host, p.name, p.uuid, p.at, p.since, p.seen, p.has, p.is_on, o.host AS other FROM published_vm p \
          LEFT JOIN published_vm o ON o.uuid = p.uuid AND o.has AND o.uuid <> '' AND NOT p.has \
@@ -71,47 +73,31 @@ pub(super) async fn published(db: &mut PgConnection, now: i64) -> Result<Vec<Pub
     )
     .fetch_all(db)
     .await?;
-    let mut vms: BTreeMap<String, Vec<PublishedVm>> = BTreeMap::new();
+    let mut vms: BTreeMap<String, Vec<VmLine>> = BTreeMap::new();
     for line in lines {
-        let has = match (line.has, line.other.clone()) {
+        vms.entry(line.host.clone()).or_default().push(line);
+    }
+    for host in &mut hosts {
+        let lines = vms.remove(&host.host).unwrap_or_default();
+        let datastores = host.about.datastores.iter().map(|store| store.name.as_str()).collect();
+        host.vms = lines.iter().map(|line| line.vm(&datastores)).collect::<Result<_, _>>()?;
+    }
+    Ok(hosts)
+}
+
+impl VmLine {
+    /// The VM, of a host that tells of these datastores.
+    fn vm(&self, datastores: &BTreeSet<&str>) -> Result<PublishedVm, Fault> {
+        let row = Row { name: &self.name, uuid: &self.uuid, is_on: self.is_on };
+        let seen = match &self.seen {
+            Some(seen) => row.seen(parsed(seen)?, datastores),
+            None => row.unseen(Vec::new()),
+        };
+        let has = match (self.has, &self.other) {
             (true, _) => Has::Yes,
-            (false, other) if line.is_on => Has::Claims(other),
+            (false, other) if self.is_on => Has::Claims(other.clone()),
             (false, _) => Has::Off,
         };
-        let vm = PublishedVm { seen: seen(&line)?, at: time(line.at)?, since: time(line.since)?, has };
-        vms.entry(line.host).or_default().push(vm);
+        Ok(PublishedVm { seen, at: time(self.at)?, since: time(self.since)?, has })
     }
-    let hosts = hosts.into_iter().map(|(host, about, at, is_silent)| {
-        Ok(PublishedHost {
-            vms: vms.remove(&host).unwrap_or_default(),
-            about: parsed(&about)?,
-            at: time(at)?,
-            is_silent,
-            host,
-        })
-    });
-    hosts.collect()
-}
-
-/// How it was seen last, on or off as it is since. Which VM that is, its row says: a host may have published any document
-/// with it.
-fn seen(line: &VmLine) -> Result<SeenVm, Fault> {
-    let uuid = (!line.uuid.is_empty()).then(|| line.uuid.clone());
-    let unseen = |labels| SeenVm::not_looked_at(line.name.clone(), uuid.clone(), labels, line.is_on);
-    let Some(seen) = line.seen.as_deref().map(parsed::<SeenVm>).transpose()? else {
-        return Ok(unseen(Vec::new()));
-    };
-    if seen.is_on != line.is_on {
-        return Ok(SeenVm { disks: seen.disks, ..unseen(seen.labels) });
-    }
-    let out = seen.out.map(|out| Out { paste: paste(&line.name, out.paste.as_deref()), ..out });
-    Ok(SeenVm { name: line.name.clone(), uuid, out, ..seen })
-}
-
-/// A host's word is pasted by nobody: it stands for a command of ours, on a VM that it has.
-fn paste(name: &str, told: Option<&str>) -> Option<String> {
-    let told = told?;
-    let name = shlex::try_quote(name).ok().filter(|name| !name.contains(char::is_control))?;
-    let doctor = format!("trimtab doctor {name}");
-    Some(if told.ends_with(" --fix") { format!("{doctor} --fix") } else { doctor })
 }

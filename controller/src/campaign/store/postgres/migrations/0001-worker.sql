@@ -84,7 +84,7 @@ END $$;
 
 -- Takes a claim on that this database has forgotten: it was put back to an earlier state, and the worker goes by what was
 -- answered before. Such a claim has a fence that the run has not had yet, from a time when its campaign was there; and no
--- host had more of them than may run at once in all. Where the run is another claim's of this host still, that one has since
+-- host has more of them than may run at once in all, beside as many of that state that are told after it. Where the run is another claim's of this host still, that one has since
 -- lost it, and it is no younger for that.
 CREATE FUNCTION adopt(its_host TEXT, its BIGINT, its_fence BIGINT, now BIGINT) RETURNS VOID
 LANGUAGE plpgsql VOLATILE AS $$
@@ -100,7 +100,7 @@ BEGIN
     WHERE r.id = its AND r.host = its_host AND r.state IN ('waiting', 'running') AND r.fence < its_fence AND c.id = r.campaign
         AND its_fence BETWEEN c.applied AND now + 3600000000
         AND (SELECT count(*) FROM run o WHERE o.host = its_host AND o.state = 'running' AND o.campaign = c.id AND o.id <> its)
-            < (SELECT p.at_once FROM cap p WHERE p.campaign = c.id AND p.scope = 'all')
+            < (SELECT 2 * p.at_once FROM cap p WHERE p.campaign = c.id AND p.scope = 'all')
     RETURNING r.campaign INTO of;
     IF FOUND THEN
         PERFORM note(now, of, its, 'adopted', 'the store', format('fence %s is of a later state than this database', its_fence),
