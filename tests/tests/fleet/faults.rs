@@ -18,7 +18,7 @@ use trimtab_tests::{
 };
 
 use crate::{
-    rig::{Fleet, LEASE_OF_A_NET},
+    rig::{Fleet, LEASE_OF_A_NET, LONG_PAUSE, PAUSE},
     steps::{Does, Halt, STEPS, Step},
 };
 
@@ -115,10 +115,13 @@ async fn cut_off(fleet: Fleet, step: Step, cut: Cut) -> Fleet {
     fleet
 }
 
-/// Another worker begins with what is left; what the first one has said arrives after that.
+/// Another worker begins with what is left; what the first one has said arrives after that. No trim comes to its end by itself
+/// meanwhile.
 async fn another_takes_over(fleet: &Fleet, late: Option<Halt>) -> WorkerProcess {
+    fleet.host.rest(LONG_PAUSE);
     let next = fleet.worker("b");
     fleet.until_so("another one takes over", || fleet.said("b").contains(": begins")).await;
+    fleet.host.rest(PAUSE);
     drop(late);
     next
 }

@@ -29,7 +29,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// Where a worker is to end its trims in two thirds of it, on a machine that does other things too.
 pub(crate) const LEASE_OF_A_NET: Duration = Duration::from_secs(3);
 /// Ten pieces of a trim take a second.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 /// None of them ends while the network is cut.
 pub(crate) const LONG_PAUSE: Duration = Duration::from_secs(5);
 /// An agent takes a caller for gone that is silent for so long: before its lease is over.
@@ -141,6 +141,10 @@ impl Fleet {
 
     /// Waits until the campaign's status fits. A database that is down is asked again.
     pub(crate) async fn until(&self, fits: impl Fn(&Status) -> bool) -> Status {
+        self.until_each(Duration::from_millis(100), fits).await
+    }
+
+    async fn until_each(&self, often: Duration, fits: impl Fn(&Status) -> bool) -> Status {
         let began = Instant::now();
         loop {
             let status = self.store.status(self.campaign).await;
@@ -148,7 +152,7 @@ impl Fleet {
                 Ok(status) if fits(&status) => return status,
                 _ => assert!(began.elapsed() < PATIENCE, "{status:?}\n{}", self.all_said()),
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(often).await;
         }
     }
 
@@ -179,7 +183,7 @@ impl Fleet {
     pub(crate) async fn until_expired(&self) {
         while self.until(|_| true).await.summary.running > 0 {
             self.store.order(self.campaign, &Order::Resume, "test").await.unwrap();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let trimming = self.host.trimming();
         assert_eq!(trimming, 0, "all is another one's now, and guests trim\n{}", self.all_said());
@@ -195,7 +199,9 @@ impl Fleet {
     /// Waits for the campaign's end, and holds its account against the files: every byte that an image lost, once; no guest
     /// was called while it trimmed for another one; and caps were kept.
     pub(crate) async fn check(&self) -> Summary {
-        let status = self.until(|status| status.summary.state == CampaignState::Done).await;
+        // Dozens of cases wait here, on few processors.
+        let often = Duration::from_millis(300);
+        let status = self.until_each(often, |status| status.summary.state == CampaignState::Done).await;
         let checked = self.host.check(&self.store, self.campaign).await;
         checked.unwrap_or_else(|error| panic!("{error:#}\n{}", self.all_said()));
         self.host.check_caps().unwrap_or_else(|error| panic!("{error:#}\n{}", self.all_said()));

@@ -2,7 +2,7 @@
 //! transaction and on their way back, and its guest before, in and after its trim. A fault is put to it when it is known to
 //! be there.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use nix::sys::signal::Signal;
 use trimtab_tests::{campaigns::WorkerProcess, hold::Held, sim::punching::Moment, way::When};
@@ -58,7 +58,7 @@ pub(crate) const STEPS: [Step; 26] = [
     Step(Trims(Moment::Over), First),
     Step(Asks("heartbeat"), Trimming),
     Step(IsAnswered("heartbeat"), Trimming),
-    Step(Asks("newest"), Trimming),
+    Step(Asks("latest"), Trimming),
     Step(Asks("finish"), First),
     Step(IsHeard("finish"), First),
     Step(IsAnswered("finish"), First),
@@ -67,6 +67,24 @@ pub(crate) const STEPS: [Step; 26] = [
     Step(Asks("leave"), Leaving),
     Step(IsAnswered("leave"), Leaving),
 ];
+
+/// What a host's role may call that is no step of this worker's: it opens its store, tells of itself to Prometheus, looks who
+/// holds it up, and asks of images that other hosts may have too, which those of its guests are not.
+const BESIDE: [&str; 4] = ["terms", "mine", "unblock", "used_elsewhere"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_of_a_worker_has_its_step() {
+    let fleet = Fleet::of(1).await;
+    let granted = fleet.postgres.query(
+        "SELECT p.proname FROM pg_proc p JOIN trimtab.host_role r ON has_function_privilege(r.role, p.oid, 'EXECUTE') \
+         WHERE p.pronamespace = 'trimtab'::REGNAMESPACE",
+    );
+    let granted: BTreeSet<String> = granted.unwrap().lines().map(str::to_owned).collect();
+    let asked =
+        STEPS.iter().filter_map(|step| if let Asks(function) = step.0 { Some(function) } else { None });
+    let known: BTreeSet<String> = asked.chain(BESIDE).map(str::to_owned).collect();
+    assert_eq!(granted, known);
+}
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
