@@ -139,6 +139,14 @@ impl Store for AnyStore {
         of!(self, store => store.later(claimed, later).await)
     }
 
+    async fn finish_again(&self, claimed: &Claimed, result: &RunResult) -> Result<Counted, Trouble> {
+        of!(self, store => store.finish_again(claimed, result).await)
+    }
+
+    async fn later_again(&self, claimed: &Claimed, later: &Later) -> Result<Counted, Trouble> {
+        of!(self, store => store.later_again(claimed, later).await)
+    }
+
     async fn recover(&self, by: &Claimant) -> Result<u32, Trouble> {
         of!(self, store => store.recover(by).await)
     }

@@ -165,6 +165,22 @@ pub trait Store: Send + Sync {
         claimed: &Claimed,
         later: &Later,
     ) -> impl Future<Output = Result<Counted, Trouble>> + Send;
+    /// An end that the store has taken and may have lost since: told before all that came after it.
+    fn finish_again(
+        &self,
+        claimed: &Claimed,
+        result: &RunResult,
+    ) -> impl Future<Output = Result<Counted, Trouble>> + Send {
+        self.finish(claimed, result)
+    }
+    /// The same of a run that went back to wait.
+    fn later_again(
+        &self,
+        claimed: &Claimed,
+        later: &Later,
+    ) -> impl Future<Output = Result<Counted, Trouble>> + Send {
+        self.later(claimed, later)
+    }
     /// Takes back what a worker of this host had that is gone: those runs wait again, and keep fence, baseline and
     /// agent's run id. Gives how many. Busy, where leases tell that another worker stands for this host.
     fn recover(&self, by: &Claimant) -> impl Future<Output = Result<u32, Trouble>> + Send;
@@ -173,7 +189,7 @@ pub trait Store: Send + Sync {
     /// How long a worker may be silent before the store gives its runs to another one; `None`: there is no other one.
     fn lease(&self) -> Option<Duration>;
     /// Grows when the store may have lost what it had answered: it is another server, or was put back to an earlier state.
-    /// Until [`Self::is_told`] it hands out nothing and renews nothing.
+    /// Until [`Self::is_told`] it hands out nothing, renews nothing and takes nothing but what it is told again.
     fn epoch(&self) -> u64 {
         0
     }

@@ -192,15 +192,24 @@ impl<S: Store, V: Vms> One<S, V> {
 }
 
 /// Tells a store what became of a run.
-pub(super) async fn tell<S: Store>(
+async fn tell<S: Store>(store: &S, claimed: &Claimed, ending: &Ending) -> Result<Counted, Trouble> {
+    match ending {
+        // Its fence is no longer the run's, so that the store keeps it as what it is.
+        Ending::Finish(result) | Ending::Late(result) => store.finish(claimed, result).await,
+        Ending::Later(later) => store.later(claimed, later).await,
+        Ending::Drop => Ok(Counted::Fenced),
+    }
+}
+
+/// Tells it once more to a store that may have lost it.
+pub(super) async fn tell_again<S: Store>(
     store: &S,
     claimed: &Claimed,
     ending: &Ending,
 ) -> Result<Counted, Trouble> {
     match ending {
-        // Its fence is no longer the run's, so that the store keeps it as what it is.
-        Ending::Finish(result) | Ending::Late(result) => store.finish(claimed, result).await,
-        Ending::Later(later) => store.later(claimed, later).await,
+        Ending::Finish(result) | Ending::Late(result) => store.finish_again(claimed, result).await,
+        Ending::Later(later) => store.later_again(claimed, later).await,
         Ending::Drop => Ok(Counted::Fenced),
     }
 }

@@ -6,7 +6,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     gates::{Answer, Gates},
     hand::Hand,
     lease::{Lease, Moment},
-    one::{One, tell},
+    one::{One, tell_again},
     persist::{Backoff, Persist, is_of_the_store},
     pulse::Pulse,
     said::Said,
@@ -257,7 +257,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         }
         let mut again = 0_usize;
         for (claimed, ending) in self.hand.told() {
-            let told = self.persist.write(tell(&*self.worker.store, &claimed, &ending)).await;
+            let told = self.persist.write(tell_again(&*self.worker.store, &claimed, &ending)).await;
             if told.as_ref().is_err_and(is_of_the_store) {
                 // With the next look.
                 return false;
@@ -282,9 +282,14 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
     async fn end_what_runs(&mut self) {
         self.hand.stop(Stop::Leaving);
         let within = self.worker.settings.leave_within;
+        let look = self.worker.settings.look;
         let all = async {
-            while let Some(ended) = self.tasks.join_next_with_id().await {
-                self.over(ended);
+            while !self.tasks.is_empty() {
+                tokio::select! {
+                    Some(ended) = self.tasks.join_next_with_id() => self.over(ended),
+                    // A store that was started anew takes nothing before.
+                    () = sleep(look) => { self.tell_again().await; }
+                }
             }
         };
         // What is not done by then is recovered by the next worker: the agents stop when nobody listens.

@@ -184,14 +184,21 @@ impl PgStore {
         looked.await.map_err(|fault| fault.trouble(&self.shown, "read"))
     }
 
-    /// One that must not come before a server has been told what it may have lost.
+    /// One that must not come before a server has been told what it may have lost: whose answer is another one's, of before, is
+    /// said again.
     async fn call_in_turn<T>(
         &self,
         call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>,
     ) -> Result<T, Trouble> {
-        self.call(async |db| match self.ways.epoch() == self.told.load(Ordering::Acquire) {
-            true => call(db).await,
+        let in_turn = || match self.ways.epoch() == self.told.load(Ordering::Acquire) {
+            true => Ok(()),
             false => Err(Fault::StartedAnew),
+        };
+        self.call(async |db| {
+            in_turn()?;
+            let answer = call(db).await?;
+            in_turn()?;
+            Ok(answer)
         })
         .await
     }
@@ -277,7 +284,7 @@ impl Store for PgStore {
     }
 
     async fn baseline(&self, claimed: &Claimed, baseline: &Baseline) -> Result<Instruction, Trouble> {
-        self.call(async |db| work::baseline(db, claimed, baseline).await).await
+        self.call_in_turn(async |db| work::baseline(db, claimed, baseline).await).await
     }
 
     async fn used_elsewhere(&self, claimed: &Claimed, images: &[String]) -> Result<Option<String>, Trouble> {
@@ -297,10 +304,18 @@ impl Store for PgStore {
     }
 
     async fn finish(&self, claimed: &Claimed, result: &RunResult) -> Result<Counted, Trouble> {
-        self.call(async |db| work::finish(db, claimed, result).await).await
+        self.call_in_turn(async |db| work::finish(db, claimed, result).await).await
     }
 
     async fn later(&self, claimed: &Claimed, later: &Later) -> Result<Counted, Trouble> {
+        self.call_in_turn(async |db| work::later(db, claimed, later).await).await
+    }
+
+    async fn finish_again(&self, claimed: &Claimed, result: &RunResult) -> Result<Counted, Trouble> {
+        self.call(async |db| work::finish(db, claimed, result).await).await
+    }
+
+    async fn later_again(&self, claimed: &Claimed, later: &Later) -> Result<Counted, Trouble> {
         self.call(async |db| work::later(db, claimed, later).await).await
     }
 

@@ -173,6 +173,35 @@ async fn a_claim_that_the_database_has_forgotten_is_its_workers_again() {
     assert_eq!((summary.freed_bytes, summary.waiting), (507, 0));
 }
 
+/// The end of a second turn would leave out what the first one did.
+#[tokio::test]
+async fn what_was_forgotten_is_told_before_anything_that_came_after_it() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let id = store.apply(&campaign(1, loose())).await.unwrap();
+    store.recover(&worker()).await.unwrap();
+    put_back(&store, "copy").await;
+    clock.forward(Duration::from_secs(1));
+    let first = take(&store, id).await;
+    let part = Later { did: Did::This(result(Class::Reclaimed, 500)), ..later(Wait::Window, 0) };
+    assert_eq!(store.later(&first, &part).await.unwrap(), Counted::Counted);
+    let (second, rest) = (take(&store, id).await, result(Class::Reclaimed, 7));
+    put_back(&store, "restore").await;
+    // As after a start of the server.
+    store.told.store(store.epoch() + 1, Ordering::Release);
+    for refused in [
+        store.finish(&second, &rest).await.err(),
+        store.later(&second, &part).await.err(),
+        store.baseline(&second, &Baseline::default()).await.err(),
+    ] {
+        assert!(refused.is_some_and(|trouble| trouble.text.contains("started anew")));
+    }
+    assert_eq!(store.later_again(&first, &part).await.unwrap(), Counted::Counted);
+    store.is_told(store.epoch());
+    assert_eq!(store.finish(&second, &rest).await.unwrap(), Counted::Counted);
+    assert_eq!(store.status(id).await.unwrap().summary.freed_bytes, 507);
+}
+
 /// The copy is of a time when the run was a claim's that then lost it.
 #[tokio::test]
 async fn a_forgotten_claim_comes_before_the_one_that_it_replaced() {
