@@ -55,7 +55,8 @@ impl Ways {
         limit: Duration,
         call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let called = async {
+        // On the heap: a worker's future has one of each call in it, and is moved about on a thread's stack.
+        let called = Box::pin(async {
             let mut way = self.take().await?;
             let answer = call(&mut way).await;
             let is_well = match &answer {
@@ -69,7 +70,7 @@ impl Ways {
                 way.give_back();
             }
             answer
-        };
+        });
         timeout(limit, called).await.unwrap_or(Err(Fault::Silent(limit)))
     }
 
