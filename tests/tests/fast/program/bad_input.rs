@@ -38,7 +38,7 @@ fn what_is_wrong_with_the_command_line_or_the_inventory() {
             "an unknown key",
             one_more("agnet = \"x\"\n"),
             &["list"],
-            "trimtab: DIR/fleet.toml:4: unknown field `agnet`, expected one of `name`, `agent`, `via`, `token`, `qmp`, `labels`, `disk`\n",
+            "trimtab: DIR/fleet.toml:4: unknown field `agnet`, expected one of `name`, `uuid`, `agent`, `via`, `token`, `qmp`, `labels`, `disk`\n",
         ),
         (
             "a name twice",
