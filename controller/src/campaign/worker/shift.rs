@@ -119,7 +119,11 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                 }
                 Some(ended) = self.tasks.join_next_with_id() => {
                     self.over(ended);
-                    found = self.admit(leave).await;
+                    // Of several hosts the first that looks has what is free now: one that took it back each time would keep
+                    // the others out until all of its own was done.
+                    if self.is_alone() {
+                        found = self.admit(leave).await;
+                    }
                 }
                 () = reached(look) => {
                     if self.is_news().await {
@@ -239,6 +243,10 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         let Ok(latest) = self.persist.read(self.worker.store.latest()).await else { return false };
         let is_other = self.seen.replace(latest).is_none_or(|seen| seen.newest != latest.newest);
         self.tell_again().await || is_other
+    }
+
+    fn is_alone(&self) -> bool {
+        self.seen.is_none_or(|seen| seen.workers <= 1)
     }
 
     /// The more workers there are, the less often each looks; at least as often as its heart beats.
