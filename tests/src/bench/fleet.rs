@@ -60,13 +60,8 @@ pub struct Figures {
 /// # Errors
 /// Something cannot be started, or what must hold does not.
 pub async fn play(program: &Path, apart: Apart, processes: u64, limits: &Limits) -> Result<Figures> {
-    let server = Postgres::start()?;
-    let operator = server.url("trimtab");
-    init(&operator, None).await?;
-    for host in 0..apart.hosts {
-        grant(&operator, &host_name(host), &host_name(host)).await?;
-    }
-    let store = PgStore::open(&operator).await?;
+    let server = server_of(apart.hosts).await?;
+    let store = PgStore::open(&server.url("trimtab")).await?;
     let zero = Zero::now()?;
     let vms: Vec<_> = apart.vms().collect();
     let campaign = fleet::over(vms.iter().map(|(host, spec)| (host_name(*host), spec)), limits.clone());
@@ -151,12 +146,7 @@ pub struct Rest {
 /// # Errors
 /// Something cannot be started or read.
 pub async fn rest(program: &Path, workers: u64, processes: u64, span: Duration) -> Result<Rest> {
-    let server = Postgres::start()?;
-    let operator = server.url("trimtab");
-    init(&operator, None).await?;
-    for host in 0..workers {
-        grant(&operator, &host_name(host), &host_name(host)).await?;
-    }
+    let server = server_of(workers).await?;
     let fleet = fleet::FleetSpec { seed: 0, vms: 0, datastores: 1, odd_percent: 0, first_percent: 0 };
     let folder = tempfile::tempdir()?;
     let apart = Apart { fleet, hosts: workers, faster: 1 };
@@ -175,6 +165,17 @@ pub async fn rest(program: &Path, workers: u64, processes: u64, span: Duration) 
     let database_kib = memory_of_all(server.pid()?)?;
     end(&mut children)?;
     Ok(Rest { connections, commits, database_cpu, database_kib })
+}
+
+/// A server with a store, and a role for each of so many hosts.
+async fn server_of(hosts: u64) -> Result<Postgres> {
+    let server = Postgres::start()?;
+    let operator = server.url("trimtab");
+    init(&operator, None).await?;
+    for host in 0..hosts {
+        grant(&operator, &host_name(host), &host_name(host)).await?;
+    }
+    Ok(server)
 }
 
 /// The processes of a fleet; each writes what it saw into a file of this folder.

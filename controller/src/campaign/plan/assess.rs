@@ -10,6 +10,7 @@ use crate::{
     layers::{self, Finding, words::size},
     model::{
         disk::VmState,
+        image::Datastore,
         trouble::{Kind, Trouble},
         vm::Vm,
     },
@@ -68,14 +69,11 @@ pub fn in_the_way(vm: &Vm, look: &Look) -> Option<Out> {
 pub fn image(host: &str, disk: &DiskLook, names: &DatastoreNames) -> Option<SeenImage> {
     let path = &disk.host.image.as_ref()?.path;
     let inode = disk.image.as_ref()?.allocation.file.1;
-    let store = disk.datastore().map(|store| (names.of(store), store));
     Some(SeenImage {
-        known_as: store
-            .as_ref()
-            .map_or_else(Vec::new, |(name, store)| known_as(host, (&store.identity, name), path, inode)),
+        known_as: known(host, disk, |store| names.of(store)),
         path: path.display().to_string(),
         inode,
-        datastore: store.map(|(name, _)| name),
+        datastore: disk.datastore().map(|store| names.of(store)),
     })
 }
 
@@ -97,6 +95,14 @@ fn out(vm: &Vm, look: &Look, disks: &[(&DiskLook, Standing<'_>)]) -> Option<Out>
     }
     let nothing_to_free = goes.iter().all(|disk| has_nothing_to_free(look, disk));
     nothing_to_free.then(|| left(Reason::NothingToFree, little_to_free(look, &goes)))
+}
+
+/// What the image of a disk is known by on other hosts.
+pub fn known(host: &str, disk: &DiskLook, name: impl Fn(&Datastore) -> String) -> Vec<String> {
+    let (Some(image), Some(facts), Some(store)) = (&disk.host.image, &disk.image, disk.datastore()) else {
+        return Vec::new();
+    };
+    known_as(host, (&store.identity, &name(store)), &image.path, facts.allocation.file.1)
 }
 
 fn seen_disk(

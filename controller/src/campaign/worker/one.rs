@@ -21,18 +21,15 @@ use super::{
 };
 use crate::{
     campaign::{
+        plan::assess::known,
         run::{Baseline, Claimed, Counted, DiskResult, Instruction},
-        seen::known_as,
         store::Store,
     },
     ledger::verdict::Verdict,
-    model::{
-        image::Datastore,
-        trouble::{Kind, Trouble},
-    },
+    model::trouble::{Kind, Trouble},
     trim::{
         event::TurnEvent,
-        look::{DiskLook, Look},
+        look::Look,
         options::TrimOptions,
         outcome::TurnOutcome,
         resume::{Caller, Ticket, lost},
@@ -226,14 +223,6 @@ fn moved(planned: &[String], now: impl Iterator<Item = String>) -> Result<(), Tr
         if planned.is_empty() { "no datastore".to_owned() } else { planned.join(", ") }
     );
     Err(Trouble::new(Kind::Drifted, text).hint("plan anew to have it trimmed there"))
-}
-
-/// What the image of a disk is known by on other hosts.
-fn known(host: &str, disk: &DiskLook, name: impl Fn(&Datastore) -> String) -> Vec<String> {
-    let (Some(image), Some(facts), Some(store)) = (&disk.host.image, &disk.image, disk.datastore()) else {
-        return Vec::new();
-    };
-    known_as(host, (&store.identity, &name(store)), &image.path, facts.allocation.file.1)
 }
 
 /// Refuses a VM one of whose images another host's VM uses by now.

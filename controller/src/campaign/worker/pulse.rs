@@ -42,7 +42,7 @@ impl<S: Store, V: Vms> Pulse<'_, S, V> {
     }
 
     /// Whether it was answered.
-    async fn once(&self) -> bool {
+    pub(super) async fn once(&self) -> bool {
         let (asked, said, held) = (Moment::now(), self.hand.stages(), self.hand.held());
         let Worker { store, claimant, .. } = self.worker;
         match self.persist.write(store.heartbeat(claimant, held.as_deref(), &said)).await {

@@ -92,7 +92,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
     pub(super) async fn work(mut self, mut leave: watch::Receiver<bool>) {
         let Worker { store, claimant, .. } = self.worker;
         let (persist, hand) = (self.persist.clone(), Arc::clone(&self.hand));
-        let pulse = Pulse { worker: self.worker, hand: Arc::clone(&hand), persist: persist.clone() };
+        let pulse = self.pulse();
         let left = tokio::select! {
             left = self.until_it_leaves(&mut leave) => left,
             never = pulse.beat() => match never {},
@@ -103,6 +103,10 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
             drop(persist.write(store.heartbeat(claimant, Some(ENDED), &[])).await);
             drop(persist.write(store.leave(claimant)).await);
         }
+    }
+
+    fn pulse(&self) -> Pulse<'a, S, V> {
+        Pulse { worker: self.worker, hand: Arc::clone(&self.hand), persist: self.persist.clone() }
     }
 
     /// Says whether it was told to leave, and not at its end.
@@ -278,11 +282,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         self.worker.store.is_told(epoch);
         self.epoch = epoch;
         // What runs here waits there, and would be claimed a second time.
-        let (asked, said, held) = (Moment::now(), self.hand.stages(), self.hand.held());
-        let Worker { store, claimant, .. } = self.worker;
-        if let Ok(told) = self.persist.write(store.heartbeat(claimant, held.as_deref(), &said)).await {
-            self.hand.obey(&told, &said, asked);
-        }
+        self.pulse().once().await;
         true
     }
 

@@ -1,6 +1,6 @@
 //! What goes wrong with the database, in a person's words: what happened, to which one, and what to do.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::held::Holder;
 use crate::model::trouble::{Kind, Trouble};
@@ -35,10 +35,7 @@ impl Fault {
         match self {
             Self::Silent(_) => true,
             // lock_not_available, query_canceled
-            Self::Sql(error) => {
-                let state = error.as_database_error().and_then(|told| told.code());
-                matches!(state.as_deref(), Some("55P03" | "57014"))
-            }
+            Self::Sql(error) => matches!(state(error).as_deref(), Some("55P03" | "57014")),
             _ => false,
         }
     }
@@ -80,12 +77,15 @@ impl Fault {
     }
 }
 
+/// Why the database refused it: the classes of PostgreSQL's manual, appendix A.
+pub(super) fn state(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(|told| told.code())
+}
+
 fn by_state(shown: &str, doing: &str, error: &sqlx::Error) -> Trouble {
     let told = error.as_database_error();
-    let state = told.and_then(|told| told.code());
     let message = told.map_or_else(|| error.to_string(), |told| told.message().to_owned());
-    // The classes of PostgreSQL's manual, appendix A.
-    let (kind, hint) = match state.as_deref() {
+    let (kind, hint) = match state(error).as_deref() {
         Some("TT001" | "TT002") => {
             (Kind::NoPermission, "trimtab store grant HOST, by an operator, gives a host its role")
         }

@@ -4,7 +4,7 @@
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
-    fault::Fault,
+    fault::{Fault, state},
     open::{Done, one_call},
 };
 use crate::model::trouble::{Kind, Trouble};
@@ -170,16 +170,13 @@ async fn attempt(db: &mut PgConnection, statement: String) -> Result<String, Fau
             inner.commit().await?;
             Ok(statement)
         }
-        Err(Fault::Sql(error)) if is_no_right(&error) => {
+        // insufficient_privilege
+        Err(Fault::Sql(error)) if state(&error).as_deref() == Some("42501") => {
             inner.rollback().await?;
             Ok(format!("for a superuser to do: {statement}"))
         }
         Err(fault) => Err(fault),
     }
-}
-
-fn is_no_right(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|told| told.code()).as_deref() == Some("42501")
 }
 
 async fn ident(db: &mut PgConnection, name: &str) -> Result<String, Fault> {

@@ -84,8 +84,8 @@ END $$;
 
 -- Takes a claim on that this database has forgotten: it was put back to an earlier state, and the worker goes by what was
 -- answered before. Such a claim has a fence that the run has not had yet, from a time when its campaign was there; and no
--- host has more of them than may run at once in all, beside as many of that state that are told after it. Where the run is another claim's of this host still, that one has since
--- lost it, and it is no younger for that.
+-- host has more of them than may run at once in all, beside as many of that state that are told after it. Where the run is
+-- another claim's of this host still, that one has since lost it, and it is no younger for that.
 CREATE FUNCTION adopt(its_host TEXT, its BIGINT, its_fence BIGINT, now BIGINT) RETURNS VOID
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -125,7 +125,6 @@ DECLARE
     busy BIGINT[];
     best BIGINT;
     best_rank BIGINT[];
-    is_empty BOOLEAN := TRUE;
 BEGIN
     PERFORM check_short('worker', process, 1000);
     PERFORM check_short('mark', mark, 100);

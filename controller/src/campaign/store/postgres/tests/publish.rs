@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::campaign::{
+    plan::samples::seen_disk,
     run::{Class, VmKey, Wait},
-    seen::{SeenDisk, SeenHost, SeenImage, SeenVm},
+    seen::{SeenHost, SeenImage, SeenVm},
     store::{
         conformance::{at, campaign, later, loose, n, result},
         fleet::{Has, Sighting},
@@ -212,15 +213,7 @@ async fn an_image_that_another_hosts_vm_has_come_to_use() {
             datastore: Some("nas".into()),
             known_as: vec!["nfs:nas:/y\n1".into(), key.into()],
         };
-        let disk = SeenDisk {
-            name: "vda".into(),
-            image: Some(image),
-            slack: None,
-            allocated_bytes: None,
-            used_bytes: None,
-            goes: true,
-        };
-        SeenVm { disks: vec![disk], ..vm(uuid, true) }
+        SeenVm { disks: vec![seen_disk(image)], ..vm(uuid, true) }
     };
     says(&store, "a", &["1"]).await;
     let id = store.apply(&over(&["1"])).await.unwrap();
