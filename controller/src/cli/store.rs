@@ -1,4 +1,4 @@
-//! `trimtab store`: sets a fleet's database up, and lets hosts in.
+//! `trimtab store`: sets a fleet's database up, lets hosts in, and shuts them out.
 
 use super::{
     args::{
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     campaign::store::{
         at::At,
-        postgres::{Done, Terms, grant, init, url::DatabaseUrl},
+        postgres::{Done, Terms, grant, init, revoke, url::DatabaseUrl},
     },
     guest::text::safe,
     model::trouble::{Kind, Trouble},
@@ -34,6 +34,7 @@ pub(super) async fn run(global: &Global, args: &StoreCommandArgs, output: &Outpu
     let done = match &args.command {
         StoreCommand::Init(args) => set_up(&url, args, output).await?,
         StoreCommand::Grant(args) => let_in(&url, args).await?,
+        StoreCommand::Revoke(args) => revoke(url.as_str(), &args.host, args.forget).await?,
     };
     let schema = format!("trimtab.{}/1", args.command.verb());
     output.result(&StoreDocument::new(schema, &done), || {

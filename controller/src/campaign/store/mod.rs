@@ -64,8 +64,10 @@ pub struct Latest {
 pub struct Active {
     /// The store's number.
     pub campaign: i64,
-    /// It admits, and a run of the host waits.
-    pub has_waiting: bool,
+    /// It admits, a run of the host waits, and neither it nor the host has as many as may run.
+    pub may_claim: bool,
+    /// Other hosts have more that waits: a place is theirs first, and this host's when it is free at the next look, too.
+    pub yields: bool,
     /// What runs is to be cancelled, and a run of the host does.
     pub cancels: bool,
     /// The gates that must be open, by name.

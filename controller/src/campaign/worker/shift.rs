@@ -1,7 +1,7 @@
 //! The loop of a worker: it claims while there is room, and otherwise sleeps until something ends, an order comes, a
 //! heartbeat is due, a time is reached or it is to leave.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::pending, mem, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -55,6 +55,8 @@ pub(super) struct Shift<'a, S, V> {
     tasks: JoinSet<()>,
     /// What the last look found. All that it tells of was acted on.
     seen: Option<Latest>,
+    /// The campaigns of which a free place is left to other hosts, and until when.
+    yielded: BTreeMap<i64, Instant>,
     /// When to claim again at the latest.
     next: Option<Instant>,
     /// Of the store that knows all that it was told.
@@ -82,6 +84,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
             hand: Arc::new(Hand::new(Lease::new(worker.store.lease()))),
             tasks: JoinSet::new(),
             seen: None,
+            yielded: BTreeMap::new(),
             next: None,
             epoch: worker.store.epoch(),
             patience: Backoff::up_to(AGAIN),
@@ -123,11 +126,7 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                 }
                 Some(ended) = self.tasks.join_next_with_id() => {
                     self.over(ended);
-                    // Of several hosts the first that looks has what is free now: one that took it back each time would keep
-                    // the others out until all of its own was done.
-                    if self.is_alone() {
-                        found = self.admit(leave).await;
-                    }
+                    found = self.admit(leave).await;
                 }
                 () = reached(look) => {
                     if self.is_news().await {
@@ -179,7 +178,16 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         }
         let found = if self.only.is_some() && active.is_empty() { Found::NoMore } else { Found::Work };
         let mut held = None;
-        for Active { campaign, gates, .. } in active.into_iter().filter(|one| one.has_waiting) {
+        let yielded = mem::take(&mut self.yielded);
+        for Active { campaign, yields, gates, .. } in active.into_iter().filter(|one| one.may_claim) {
+            if yields {
+                let until = yielded.get(&campaign).copied().or_else(|| after(self.look_every()));
+                if let Some(until) = until.filter(|until| Instant::now() < *until) {
+                    self.yielded.insert(campaign, until);
+                    self.again_at(until);
+                    continue;
+                }
+            }
             while !*leave.borrow() {
                 match self.gates.answer(&gates) {
                     Answer::Open => {}
@@ -196,7 +204,12 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                 let asked = Moment::now();
                 let claim = worker.store.claim(campaign, &worker.claimant);
                 match self.persist.write_if(claim, |claim| matches!(claim, Claim::Run(_))).await {
-                    Ok(Claim::Run(claimed)) => self.begin(*claimed, asked),
+                    Ok(Claim::Run(claimed)) => {
+                        self.begin(*claimed, asked);
+                        if yields {
+                            break;
+                        }
+                    }
                     Ok(Claim::Nothing { next, .. }) => {
                         if let Some(next) = next {
                             self.again_after(next.min(CLOCKS_ARE_SET));
@@ -247,10 +260,6 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         let Ok(latest) = self.persist.read(self.worker.store.latest()).await else { return false };
         let is_other = self.seen.replace(latest).is_none_or(|seen| seen.newest != latest.newest);
         self.tell_again().await || is_other
-    }
-
-    fn is_alone(&self) -> bool {
-        self.seen.is_none_or(|seen| seen.workers <= 1)
     }
 
     /// The more workers there are, the less often each looks; at least as often as its heart beats.
@@ -311,8 +320,13 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
     }
 
     fn again_after(&mut self, wait: Duration) {
-        let at = Instant::now().checked_add(wait);
-        self.next = [self.next, at].into_iter().flatten().min();
+        if let Some(at) = after(wait) {
+            self.again_at(at);
+        }
+    }
+
+    fn again_at(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 }
 

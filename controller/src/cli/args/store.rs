@@ -13,6 +13,9 @@ const STORE: &str = "From one host to a fleet:
   trimtab store grant MACHINE-ID --store 'postgres://op@db/trimtab'
   TRIMTAB_STORE='postgres://ROLE@db/trimtab?passfile=FILE'         for trimtab-worker on that host
 
+A host that was broken into, or is gone for good:
+  trimtab store revoke HOST --store 'postgres://op@db/trimtab'
+
 docs/usage/fleets.md has the whole of it";
 
 /// `trimtab store`.
@@ -34,6 +37,8 @@ pub enum StoreCommand {
     Init(InitArgs),
     /// Let one host's worker in: a role that works for that host and for no other
     Grant(GrantArgs),
+    /// Shut one host's worker out: its role may call nothing any more, and its sessions end
+    Revoke(RevokeArgs),
 }
 
 impl StoreCommand {
@@ -42,6 +47,7 @@ impl StoreCommand {
         match self {
             Self::Init(_) => "store_init",
             Self::Grant(_) => "store_grant",
+            Self::Revoke(_) => "store_revoke",
         }
     }
 }
@@ -63,6 +69,18 @@ pub struct GrantArgs {
     /// The role that its worker logs in as; made where there is none [default: trimtab-HOST]
     #[arg(long, value_name = "NAME")]
     pub role: Option<String>,
+}
+
+/// `trimtab store revoke`.
+#[derive(Args, Debug)]
+pub struct RevokeArgs {
+    /// The host's machine id, or its name where no other host has it
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// The host is gone for good: forget its VMs, too, which count as users of their images until then. It must have been
+    /// silent for a lease
+    #[arg(long)]
+    pub forget: bool,
 }
 
 fn lease(text: &str) -> Result<Duration, String> {

@@ -1,4 +1,4 @@
-//! `trimtab.store_init/1` and `trimtab.store_grant/1`: docs/schema/store.json.
+//! `trimtab.store_init/1`, `trimtab.store_grant/1` and `trimtab.store_revoke/1`: docs/schema/store.json.
 
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn what_the_schema_promises() {
         let done = Done { store: "postgres://op@db:5432/x".into(), said: vec!["made it".into()] };
-        for verb in ["store_init", "store_grant"] {
+        for verb in ["store_init", "store_grant", "store_revoke"] {
             check("store.json", &StoreDocument::new(format!("trimtab.{verb}/1"), &done));
         }
     }

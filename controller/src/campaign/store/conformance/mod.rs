@@ -178,7 +178,7 @@ macro_rules! conformance {
                 a_vm_on_several, first_trims_one_by_one, a_vm_runs_once },
             stops { ramp_waits_for_verdicts, budget_stops, strict_holds_back, streak_stops, harm_stops_and_cancels,
                 a_stop_is_counted_anew, ends_in_time_do_not_matter },
-            orders { pause_and_resume, what_admits_or_cancels_is_active, abort_waits_for_what_runs, abort_in_every_state, later_while_aborting,
+            orders { pause_and_resume, what_admits_or_cancels_is_active, a_claim_in_vain_is_seen_before, abort_waits_for_what_runs, abort_in_every_state, later_while_aborting,
                 recover_while_aborting, done_at_the_end },
             windows { only_inside, expected_must_fit, after_the_last_it_stops, clock_jumps },
         );

@@ -45,7 +45,8 @@ pub(crate) async fn what_admits_or_cancels_is_active(store: &impl Store, _: &Tes
     let aborting = store.apply(&campaign(2, loose())).await.unwrap();
     let last = take(store, aborting).await;
     order(store, aborting, Order::Abort).await;
-    let active = |campaign, has_waiting, gates| Active { campaign, has_waiting, cancels: false, gates };
+    let active =
+        |campaign, may_claim, gates| Active { campaign, may_claim, yields: false, cancels: false, gates };
     assert_eq!(
         store.active(&worker()).await.unwrap(),
         [
@@ -59,6 +60,25 @@ pub(crate) async fn what_admits_or_cancels_is_active(store: &impl Store, _: &Tes
     assert!(store.active(&worker()).await.unwrap().iter().all(|one| one.campaign != aborting), "it is over");
     let elsewhere = Claimant { host: "other".into(), ..worker() };
     assert_eq!(store.active(&elsewhere).await.unwrap(), [], "it has no run there");
+}
+
+pub(crate) async fn a_claim_in_vain_is_seen_before(store: &impl Store, _: &TestClock) {
+    for limits in [Limits { at_once: n(1), ..loose() }, Limits { per_host: Some(n(1)), ..loose() }]
+        .map(|limits| campaign(2, limits))
+    {
+        let id = store.apply(&limits).await.unwrap();
+        let may_claim = async || {
+            let active = store.active(&worker()).await.unwrap();
+            active.iter().find(|one| one.campaign == id).map(|one| one.may_claim)
+        };
+        assert_eq!(may_claim().await, Some(true));
+        let claimed = take(store, id).await;
+        assert_eq!(may_claim().await, Some(false), "one runs, and one may");
+        store.finish(&claimed, &result(Class::Reclaimed, 0)).await.unwrap();
+        assert_eq!(may_claim().await, Some(true));
+        turn(store, id, Class::Reclaimed).await;
+        assert_eq!(may_claim().await, None, "it is over");
+    }
 }
 
 pub(crate) async fn abort_waits_for_what_runs(store: &impl Store, _: &TestClock) {

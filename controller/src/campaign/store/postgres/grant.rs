@@ -10,7 +10,7 @@ use super::{
 use crate::model::trouble::{Kind, Trouble};
 
 /// What a worker calls.
-const FUNCTIONS: [&str; 14] = [
+pub(super) const FUNCTIONS: [&str; 14] = [
     "active(TEXT)",
     "latest()",
     "mine(TEXT)",
@@ -74,7 +74,7 @@ async fn give(connection: &mut PgConnection, host: &str, role: &str) -> Result<V
             .fetch_optional(&mut *db)
             .await?;
     if let Some(other) = other {
-        let hint = "take its row out of trimtab.host_role first, where that role is not used any more";
+        let hint = "trimtab store revoke shuts that role out";
         return Err(refused(format!("host {host} is role {other}'s"), hint));
     }
     sqlx::query(
@@ -163,7 +163,7 @@ async fn beside(db: &mut PgConnection, role: &str, quoted: &str) -> Result<Vec<S
 }
 
 /// Does what this role may not have the right to; then somebody else is to.
-async fn attempt(db: &mut PgConnection, statement: String) -> Result<String, Fault> {
+pub(super) async fn attempt(db: &mut PgConnection, statement: String) -> Result<String, Fault> {
     let mut inner = db.begin().await?;
     match run(&mut inner, statement.clone()).await {
         Ok(()) => {
@@ -179,16 +179,16 @@ async fn attempt(db: &mut PgConnection, statement: String) -> Result<String, Fau
     }
 }
 
-async fn ident(db: &mut PgConnection, name: &str) -> Result<String, Fault> {
+pub(super) async fn ident(db: &mut PgConnection, name: &str) -> Result<String, Fault> {
     Ok(sqlx::query_scalar("SELECT quote_ident($1)").bind(name).fetch_one(db).await?)
 }
 
 /// `statement` has nothing in it but this file's words and a name that the database has quoted.
-async fn run(db: &mut PgConnection, statement: String) -> Result<(), Fault> {
+pub(super) async fn run(db: &mut PgConnection, statement: String) -> Result<(), Fault> {
     sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(db).await?;
     Ok(())
 }
 
-fn refused(text: String, hint: &str) -> Fault {
+pub(super) fn refused(text: String, hint: &str) -> Fault {
     Fault::Told(Trouble::new(Kind::Usage, text).hint(hint))
 }

@@ -27,6 +27,7 @@ mod order;
 mod publish;
 #[path = "../sql/read.rs"]
 mod read;
+mod revoke;
 mod sound;
 #[path = "../sql/told.rs"]
 mod told;
@@ -65,6 +66,7 @@ use crate::{
 };
 pub use grant::grant;
 pub use open::{Done, Terms, init};
+pub use revoke::revoke;
 
 /// What the sources of `../sql` speak to here: they are the same for every engine.
 use sqlx::PgConnection as Connection;

@@ -6,6 +6,7 @@ mod leases;
 mod plans;
 mod publish;
 mod reach;
+mod revoke;
 mod rights;
 mod server;
 mod words;

@@ -72,12 +72,16 @@ pub(super) async fn active(db: &mut SqliteConnection, by: &Claimant) -> Result<V
          WHERE (state = 'active' AND (waits OR runs)) OR (cancels AND runs) ORDER BY id",
     )
     .bind(&by.host)
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
-    let rows = rows.into_iter().map(|(campaign, has_waiting, cancels, limits)| {
-        Ok(Active { campaign, has_waiting, cancels, gates: parsed::<Limits>(&limits)?.gates })
-    });
-    rows.collect()
+    let mut active = Vec::new();
+    for (campaign, waits, cancels, limits) in rows {
+        let may_claim = waits && room(db, campaign).await?.on_host(&by.host);
+        let gates = parsed::<Limits>(&limits)?.gates;
+        // There is no other host.
+        active.push(Active { campaign, may_claim, yields: false, cancels, gates });
+    }
+    Ok(active)
 }
 
 /// Claims.

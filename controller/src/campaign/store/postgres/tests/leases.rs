@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::campaign::{
+    limits::Limits,
     run::{Class, Did, Wait},
-    store::conformance::{campaign, later, loose, result, take, worker},
+    store::conformance::{campaign, later, loose, n, result, take, worker},
 };
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -238,4 +239,44 @@ async fn a_fence_that_was_never_given_is_taken_for_nothing() {
         let told = store.finish(&forged, &result(Class::Reclaimed, 500)).await.unwrap();
         assert_eq!(told, Counted::Fenced, "{fence}");
     }
+}
+
+/// One campaign over VMs of several hosts.
+fn over(vms: &[(&str, u32)], limits: Limits) -> NewCampaign {
+    let mut all = campaign(vms.iter().map(|(_, many)| many).sum(), limits);
+    let hosts = vms.iter().flat_map(|(host, many)| (0..*many).map(|_| (*host).to_owned()));
+    for (run, host) in all.runs.iter_mut().zip(hosts) {
+        run.vm.host = host;
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_free_place_is_first_for_hosts_with_more_that_waits() {
+    let clock = TestClock::new();
+    let store = store(&clock).await;
+    let of = |host: &str| Claimant { host: host.into(), worker: format!("w of {host}") };
+    let limits = Limits { per_host: Some(n(2)), ..loose() };
+    let id = store.apply(&over(&[("few", 2), ("some", 4), ("many", 6)], limits)).await.unwrap();
+    let yields = async |host| store.active(&of(host)).await.unwrap()[0].yields;
+    let beats = async |host, held| store.heartbeat(&of(host), held, &[]).await.unwrap();
+
+    beats("few", None).await;
+    assert!(!yields("few").await, "nobody else is heard");
+    beats("many", None).await;
+    beats("some", None).await;
+    assert!(yields("few").await && !yields("some").await && !yields("many").await, "the mean is 4");
+
+    beats("many", Some("io pressure")).await;
+    assert!(yields("few").await && !yields("some").await, "3 without one that is held");
+    beats("many", None).await;
+    for _ in 0..2 {
+        assert!(matches!(store.claim(id, &of("many")).await.unwrap(), Claim::Run(_)));
+    }
+    assert!(!store.active(&of("many")).await.unwrap()[0].may_claim);
+    assert!(!yields("some").await && yields("few").await, "3 without one that has all that it may");
+
+    clock.forward(LEASE + Duration::from_secs(1));
+    beats("few", None).await;
+    assert!(!yields("few").await, "the others are silent");
 }
