@@ -27,7 +27,7 @@ const MOST_MEMORY_KIB: u64 = 64 * 1024;
 const SEED: u64 = 20_260_101;
 /// Than real trims, which take minutes. A worker looks every second, and the database answers as fast as in a real night: the
 /// faster trims are, the more of a slot's time those take.
-const FASTER: u32 = 20;
+const FASTER: u32 = 10;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode> {

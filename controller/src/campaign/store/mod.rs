@@ -64,8 +64,10 @@ pub struct Latest {
 pub struct Active {
     /// The store's number.
     pub campaign: i64,
-    /// It admits, a run of the host waits, and neither it nor the host has as many as may run.
-    pub may_claim: bool,
+    /// It admits, and a run of the host waits.
+    pub has_waiting: bool,
+    /// One waits, and it or the host has as many as may run: a claim would be in vain until something ends.
+    pub is_full: bool,
     /// Other hosts have more that waits: a place is theirs first, and this host's when it is free at the next look, too.
     pub yields: bool,
     /// What runs is to be cancelled, and a run of the host does.

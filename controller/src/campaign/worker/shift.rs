@@ -179,15 +179,9 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         let found = if self.only.is_some() && active.is_empty() { Found::NoMore } else { Found::Work };
         let mut held = None;
         let yielded = mem::take(&mut self.yielded);
-        for Active { campaign, yields, gates, .. } in active.into_iter().filter(|one| one.may_claim) {
-            if yields {
-                let until = yielded.get(&campaign).copied().or_else(|| after(self.look_every()));
-                if let Some(until) = until.filter(|until| Instant::now() < *until) {
-                    self.yielded.insert(campaign, until);
-                    self.again_at(until);
-                    continue;
-                }
-            }
+        for Active { campaign, is_full, yields, gates, .. } in
+            active.into_iter().filter(|one| one.has_waiting)
+        {
             while !*leave.borrow() {
                 match self.gates.answer(&gates) {
                     Answer::Open => {}
@@ -200,6 +194,9 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
                         self.again_after(AGAIN);
                         break;
                     }
+                }
+                if is_full || (yields && self.leaves_a_place(campaign, yielded.get(&campaign).copied())) {
+                    break;
                 }
                 let asked = Moment::now();
                 let claim = worker.store.claim(campaign, &worker.claimant);
@@ -231,6 +228,17 @@ impl<'a, S: Store + 'static, V: Vms> Shift<'a, S, V> {
         }
         self.hold(held.as_deref());
         found
+    }
+
+    /// Whether a place that is free is other hosts' still: until the look after the one that found it so first.
+    fn leaves_a_place(&mut self, campaign: i64, until: Option<Instant>) -> bool {
+        let Some(until) = until.or_else(|| after(self.look_every())) else { return false };
+        if until <= Instant::now() {
+            return false;
+        }
+        self.yielded.insert(campaign, until);
+        self.again_at(until);
+        true
     }
 
     fn begin(&mut self, claimed: Claimed, asked: Moment) {

@@ -45,8 +45,14 @@ pub(crate) async fn what_admits_or_cancels_is_active(store: &impl Store, _: &Tes
     let aborting = store.apply(&campaign(2, loose())).await.unwrap();
     let last = take(store, aborting).await;
     order(store, aborting, Order::Abort).await;
-    let active =
-        |campaign, may_claim, gates| Active { campaign, may_claim, yields: false, cancels: false, gates };
+    let active = |campaign, has_waiting, gates| Active {
+        campaign,
+        has_waiting,
+        is_full: false,
+        yields: false,
+        cancels: false,
+        gates,
+    };
     assert_eq!(
         store.active(&worker()).await.unwrap(),
         [
@@ -67,17 +73,19 @@ pub(crate) async fn a_claim_in_vain_is_seen_before(store: &impl Store, _: &TestC
         .map(|limits| campaign(2, limits))
     {
         let id = store.apply(&limits).await.unwrap();
-        let may_claim = async || {
+        let waits_and_is_full = async || {
             let active = store.active(&worker()).await.unwrap();
-            active.iter().find(|one| one.campaign == id).map(|one| one.may_claim)
+            active.iter().find(|one| one.campaign == id).map(|one| (one.has_waiting, one.is_full))
         };
-        assert_eq!(may_claim().await, Some(true));
+        assert_eq!(waits_and_is_full().await, Some((true, false)));
         let claimed = take(store, id).await;
-        assert_eq!(may_claim().await, Some(false), "one runs, and one may");
+        assert_eq!(waits_and_is_full().await, Some((true, true)), "one runs, and one may");
         store.finish(&claimed, &result(Class::Reclaimed, 0)).await.unwrap();
-        assert_eq!(may_claim().await, Some(true));
-        turn(store, id, Class::Reclaimed).await;
-        assert_eq!(may_claim().await, None, "it is over");
+        assert_eq!(waits_and_is_full().await, Some((true, false)));
+        let last = take(store, id).await;
+        assert_eq!(waits_and_is_full().await, Some((false, false)), "nothing waits");
+        store.finish(&last, &result(Class::Reclaimed, 0)).await.unwrap();
+        assert_eq!(waits_and_is_full().await, None, "it is over");
     }
 }
 

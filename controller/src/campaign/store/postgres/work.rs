@@ -17,13 +17,13 @@ use crate::{
 };
 
 pub(super) async fn active(db: &mut PgConnection, by: &Claimant) -> Result<Vec<Active>, Fault> {
-    let rows: Vec<(i64, bool, bool, bool, String)> =
-        sqlx::query_as("SELECT campaign, may_claim, yields, cancels, gates FROM active($1)")
+    let rows: Vec<(i64, bool, bool, bool, bool, String)> =
+        sqlx::query_as("SELECT campaign, has_waiting, is_full, yields, cancels, gates FROM active($1)")
             .bind(&by.host)
             .fetch_all(db)
             .await?;
-    let rows = rows.into_iter().map(|(campaign, may_claim, yields, cancels, gates)| {
-        Ok(Active { campaign, may_claim, yields, cancels, gates: parsed(&gates)? })
+    let rows = rows.into_iter().map(|(campaign, has_waiting, is_full, yields, cancels, gates)| {
+        Ok(Active { campaign, has_waiting, is_full, yields, cancels, gates: parsed(&gates)? })
     });
     rows.collect()
 }

@@ -75,11 +75,11 @@ pub(super) async fn active(db: &mut SqliteConnection, by: &Claimant) -> Result<V
     .fetch_all(&mut *db)
     .await?;
     let mut active = Vec::new();
-    for (campaign, waits, cancels, limits) in rows {
-        let may_claim = waits && room(db, campaign).await?.on_host(&by.host);
+    for (campaign, has_waiting, cancels, limits) in rows {
+        let is_full = has_waiting && !room(db, campaign).await?.on_host(&by.host);
         let gates = parsed::<Limits>(&limits)?.gates;
         // There is no other host.
-        active.push(Active { campaign, may_claim, yields: false, cancels, gates });
+        active.push(Active { campaign, has_waiting, is_full, yields: false, cancels, gates });
     }
     Ok(active)
 }

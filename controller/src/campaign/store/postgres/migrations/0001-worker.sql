@@ -6,34 +6,38 @@
 
 -- Whether a place that is free is for other hosts first: those that are heard, are not held and have room of their own have
 -- more of this campaign's runs waiting each, in the mean. They would be alone at the end, with no more than their own caps.
+-- Of many hosts it asks 63 others: a fleet of ten times the hosts is not to cost ten times as much.
 CREATE FUNCTION yields(of BIGINT, its TEXT) RETURNS BOOLEAN LANGUAGE sql VOLATILE AS $$
     SELECT coalesce(bool_or(q.host = its AND q.many < q.mean), FALSE) FROM (
-        SELECT w.host, w.many, avg(w.many) OVER () AS mean
+        SELECT s.host, w.many, avg(w.many) OVER () AS mean
         FROM (
-            SELECT r.host, count(*) AS many FROM run r WHERE r.campaign = of AND r.state = 'waiting' GROUP BY r.host
-        ) AS w JOIN host h ON h.id = w.host LEFT JOIN (
-            SELECT r.host, count(*) AS many FROM run r WHERE r.state = 'running' GROUP BY r.host
-        ) AS b ON b.host = w.host LEFT JOIN cap p ON p.campaign = of AND p.scope = 'host' AND p.name = w.host
-        WHERE h.lease >= clock() AND h.held IS NULL AND (p.at_once IS NULL OR coalesce(b.many, 0) < p.at_once)
+            SELECT h.id AS host FROM host h WHERE h.lease >= clock() AND h.held IS NULL ORDER BY h.id <> its, random() LIMIT 64
+        ) AS s CROSS JOIN LATERAL (
+            SELECT count(*) AS many FROM run r WHERE r.campaign = of AND r.host = s.host AND r.state = 'waiting'
+        ) AS w CROSS JOIN LATERAL (
+            SELECT count(*) AS many FROM run r WHERE r.host = s.host AND r.state = 'running'
+        ) AS b LEFT JOIN cap p ON p.campaign = of AND p.scope = 'host' AND p.name = s.host
+        WHERE w.many > 0 AND (p.at_once IS NULL OR b.many < p.at_once)
     ) AS q
 $$;
 
 -- The campaigns that admit runs of this host, or want those cancelled that it has; oldest first.
 CREATE FUNCTION active(said TEXT)
-RETURNS TABLE (campaign BIGINT, may_claim BOOLEAN, yields BOOLEAN, cancels BOOLEAN, gates TEXT)
+RETURNS TABLE (campaign BIGINT, has_waiting BOOLEAN, is_full BOOLEAN, yields BOOLEAN, cancels BOOLEAN, gates TEXT)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = trimtab, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     its TEXT := acting(said);
 BEGIN
-    RETURN QUERY SELECT c.id, m.may, CASE WHEN m.may THEN yields(c.id, its) ELSE FALSE END, c.cancels AND r.has,
-            (c.limits::JSONB -> 'gates')::TEXT
+    RETURN QUERY SELECT c.id, a.waits, f.is_full, CASE WHEN a.waits AND NOT f.is_full THEN yields(c.id, its) ELSE FALSE END,
+            c.cancels AND r.has, (c.limits::JSONB -> 'gates')::TEXT
         FROM campaign c CROSS JOIN LATERAL (SELECT EXISTS (
             SELECT FROM run r WHERE r.campaign = c.id AND r.host = its AND r.state = 'waiting'
         ) AS has) w CROSS JOIN LATERAL (SELECT EXISTS (
             SELECT FROM run r WHERE r.campaign = c.id AND r.host = its AND r.state = 'running'
-        ) AS has) r CROSS JOIN LATERAL (SELECT
-            CASE WHEN c.state = 'active' AND w.has THEN has_room_on_host(c.id, its) ELSE FALSE END AS may
-        ) m
+        ) AS has) r CROSS JOIN LATERAL (SELECT c.state = 'active' AND w.has AS waits) a CROSS JOIN LATERAL (
+            SELECT CASE WHEN a.waits THEN NOT has_room_on_host(c.id, its) ELSE FALSE END AS is_full
+            OFFSET 0 -- or it is worked out wherever it is named
+        ) f
         WHERE (c.state = 'active' AND (w.has OR r.has)) OR (c.cancels AND r.has) ORDER BY c.id;
 END $$;
 

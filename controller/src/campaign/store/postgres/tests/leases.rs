@@ -273,7 +273,7 @@ async fn a_free_place_is_first_for_hosts_with_more_that_waits() {
     for _ in 0..2 {
         assert!(matches!(store.claim(id, &of("many")).await.unwrap(), Claim::Run(_)));
     }
-    assert!(!store.active(&of("many")).await.unwrap()[0].may_claim);
+    assert!(store.active(&of("many")).await.unwrap()[0].is_full);
     assert!(!yields("some").await && yields("few").await, "3 without one that has all that it may");
 
     clock.forward(LEASE + Duration::from_secs(1));
